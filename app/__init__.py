@@ -1,0 +1,1 @@
+"""The howsure service: HTTP in front of checkpoints. Read `main.py` first."""

@@ -1,0 +1,57 @@
+"""`/livez`, `/readyz`, `/health`, `/metrics`: open to all, never limited."""
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from app.api.schemas import Health, ModelHealth
+from app.scoring.catalog import Catalog
+from app.scoring.scorer import Scorer
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/livez")
+async def livez() -> Health:
+    """The process runs and its event loop turns."""
+    return Health(status="ok")
+
+
+@router.get("/readyz", responses={503: {"model": Health}})
+async def readyz(request: Request, response: Response) -> Health:
+    """Models are loaded and warm, the model thread answers, and the server is not shutting down; else 503 and why."""
+    state = request.app.state
+    health = _health(state.catalog, state.scorer, state.draining)
+    response.status_code = 200 if health.status == "ready" else 503
+    return health
+
+
+@router.get("/health", responses={503: {"model": Health}})
+async def health(request: Request, response: Response) -> Health:
+    """The same as `/readyz`."""
+    return await readyz(request, response)
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(request: Request) -> Response:
+    """Prometheus metrics."""
+    state = request.app.state
+    state.metrics.queue.set(state.scorer.batcher.admitted)
+    return Response(generate_latest(state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _health(catalog: Catalog, scorer: Scorer, draining: bool) -> Health:
+    reasons = []
+    if draining:
+        reasons.append("shutting down")
+    if not catalog.loaded:
+        reasons.append("models are loading")
+    elif not catalog.predictors:
+        reasons.append("no model could be loaded")
+    if not scorer.batcher.alive:
+        reasons.append("the model thread is not running")
+    models = [
+        ModelHealth(id=name, status="ready", version=served.version, calibrated=served.manifest.calibrator is not None)
+        for name, served in catalog.predictors.items()
+    ]
+    models += [ModelHealth(id=failed.model, status="failed", reason=failed.reason) for failed in catalog.failures]
+    return Health(status="not_ready" if reasons else "ready", reasons=reasons, models=models)

@@ -1,0 +1,178 @@
+"""Request and response bodies of the HTTP interface."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Problem(BaseModel):
+    """An error in the form of RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="Stable word for programs, such as `queue_full`")
+    instance: str | None = None
+    request_id: str | None = None
+    errors: list[dict[str, Any]] | None = None
+
+
+class ImageItem(BaseModel):
+    """One image of a JSON request."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str | None = Field(None, max_length=256, description="Comes back as `input`")
+    data: str = Field(description="Base64 of the image file, or a data URI of it")
+
+
+class ImagesRequest(BaseModel):
+    """A JSON request to score images."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    images: list[ImageItem] = Field(min_length=1)
+    model: str | None = None
+    scores: list[str] | None = Field(None, description="Scores to compute; left out: all that the version has")
+    top_k: int | None = Field(None, ge=1, le=1000)
+
+
+class TopEntry(BaseModel):
+    """One of the most probable classes."""
+
+    label: str
+    class_index: int
+    probability: float
+
+
+class UncertaintyValue(BaseModel):
+    """One uncertainty score; higher always means more uncertain."""
+
+    value: float = Field(description="In the score's own unit")
+    percentile: float = Field(ge=0, le=1, description="Share of the checkpoint's reference set that scores lower")
+    kind: Literal["total", "aleatoric", "epistemic"]
+
+
+class ScoredItem(BaseModel):
+    """The answer for one input."""
+
+    id: str
+    input: str
+    label: str
+    class_index: int
+    confidence: float = Field(ge=0, le=1, description="Calibrated probability that the label is right")
+    raw_confidence: float = Field(ge=0, le=1, description="The network's own probability of that label")
+    top: list[TopEntry]
+    uncertainty: dict[str, UncertaintyValue]
+
+
+class FailedItem(BaseModel):
+    """An input that could not be scored, in its place."""
+
+    input: str
+    error: Problem
+
+
+class ScoreUsage(BaseModel):
+    """How many inputs came, and what became of them."""
+
+    items: int
+    scored: int
+    failed: int
+
+
+class ScoreResponse(BaseModel):
+    """Answers in the order of the inputs, all by one version."""
+
+    object: Literal["list"] = "list"
+    model: str
+    version: int
+    data: list[ScoredItem | FailedItem]
+    usage: ScoreUsage
+
+
+class ScoreDescription(BaseModel):
+    """A score that a model offers."""
+
+    name: str
+    kind: Literal["total", "aleatoric", "epistemic"]
+
+
+class ModelCard(BaseModel):
+    """A served model and how well calibrated it is. Read `calibration.warnings`."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = Field(description="Unix time of the move that made this version active")
+    owned_by: Literal["howsure"] = "howsure"
+    status: Literal["ready", "failed"]
+    reason: str | None = Field(None, description="Why the model is not served")
+    version: int
+    task: str | None = None
+    classes: int | None = None
+    device: str | None = None
+    precision: str | None = None
+    calibrator: str | None = None
+    scores: list[ScoreDescription] = []
+    calibration: dict[str, Any] | None = None
+
+
+class ModelList(BaseModel):
+    """A page of models."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelCard]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+
+
+class VersionSummary(BaseModel):
+    """One published version."""
+
+    version: int
+    active: bool
+    calibrator: str | None
+    scores: list[str]
+    precisions: list[str]
+    code_version: str
+
+
+class Move(BaseModel):
+    """One activation: which version began to serve, when, by whom and why."""
+
+    version: int
+    at: str
+    actor: str
+    reason: str
+
+
+class VersionList(BaseModel):
+    """A page of a model's versions, newest first, and the moves between them."""
+
+    object: Literal["list"] = "list"
+    data: list[VersionSummary]
+    history: list[Move]
+    has_more: bool
+
+
+class ModelHealth(BaseModel):
+    """Whether one model answers."""
+
+    id: str
+    status: Literal["ready", "failed"]
+    version: int | None = None
+    calibrated: bool | None = None
+    reason: str | None = None
+
+
+class Health(BaseModel):
+    """`status` is `ready` only when requests can be answered."""
+
+    status: Literal["ok", "ready", "not_ready"]
+    reasons: list[str] = []
+    models: list[ModelHealth] = []
+
+
+Limit = Annotated[int, Field(ge=1, le=100)]

@@ -1,0 +1,211 @@
+"""Every error a caller can see, and the one place that renders them as RFC 9457 problem+json.
+
+HowsureError
+├── BadRequestError            400  the request cannot be read
+├── UnauthorizedError          401  no key, or an unknown one
+├── ForbiddenError             403  the key lacks the scope
+├── NotFoundError              404  no such model, version or route
+├── PayloadTooLargeError       413  more bytes, pixels or items than allowed
+├── UnsupportedMediaTypeError  415  a body or image of another type
+├── InvalidError               422  readable, but not acceptable
+│   └── ImageRefusedError      413, 415 or 422, one image of a request
+├── QueueFullError             429  more work than the queue takes; Retry-After says when to come back
+├── InternalError              500  a fault of ours
+├── NotReadyError              503  still loading, or shutting down
+└── TimedOutError              504  the request's time was up
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from models.core.errors import UnknownNameError
+from models.core.image import ImageError, Refusal
+
+log = logging.getLogger("howsure.errors")
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class HowsureError(Exception):
+    """Carries what the caller sees: a stable code, a status, a title for the kind and a detail for this case."""
+
+    code: ClassVar[str]
+    status: int
+    title: ClassVar[str]
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        errors: Sequence[Mapping[str, Any]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = errors
+        self.headers = dict(headers or {})
+
+    def problem(self, instance: str | None = None, request_id: str | None = None) -> dict[str, Any]:
+        """The problem object of RFC 9457."""
+        body: dict[str, Any] = {
+            "type": f"urn:howsure:problem:{self.code}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+        }
+        optional = {"instance": instance, "request_id": request_id, "errors": list(self.errors)}
+        return body | {name: value for name, value in optional.items() if value}
+
+
+class BadRequestError(HowsureError):
+    """The request cannot be read."""
+
+    code, status, title = "bad_request", 400, "Bad request"
+
+
+class UnauthorizedError(HowsureError):
+    """No key, or an unknown one."""
+
+    code, status, title = "unauthorized", 401, "A valid API key is needed"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+class ForbiddenError(HowsureError):
+    """The key is known but lacks the scope."""
+
+    code, status, title = "forbidden", 403, "The API key may not do this"
+
+
+class NotFoundError(HowsureError):
+    """No such model, version or route."""
+
+    code, status, title = "not_found", 404, "Not found"
+
+
+class PayloadTooLargeError(HowsureError):
+    """More bytes or items than allowed."""
+
+    code, status, title = "payload_too_large", 413, "Too large"
+
+
+class UnsupportedMediaTypeError(HowsureError):
+    """The body is of a type that the route does not take."""
+
+    code, status, title = "unsupported_media_type", 415, "Unsupported media type"
+
+
+class InvalidError(HowsureError):
+    """Readable, but not acceptable; `errors` points at the fields."""
+
+    code, status, title = "invalid", 422, "Invalid request"
+
+
+class ImageRefusedError(InvalidError):
+    """One image cannot be scored; the code says why."""
+
+    title = "Image refused"
+    STATUSES: ClassVar[dict[Refusal, int]] = {Refusal.FORMAT: 415, Refusal.PIXELS: 413}
+
+    def __init__(self, error: ImageError) -> None:
+        super().__init__(str(error))
+        self.status = self.STATUSES.get(error.refusal, 422)
+        self.code = error.refusal.value  # type: ignore[misc]  # one class, one code per refusal
+
+
+class QueueFullError(HowsureError):
+    """The queue is full; `seconds` is when there should be room again."""
+
+    code, status, title = "queue_full", 429, "Too many requests"
+
+    def __init__(self, detail: str, seconds: int) -> None:
+        super().__init__(detail, headers={"Retry-After": str(seconds)})
+
+
+class InternalError(HowsureError):
+    """A fault of ours; the log line with the same request id has the cause."""
+
+    code, status, title = "internal", 500, "Internal error"
+
+
+class NotReadyError(HowsureError):
+    """Still loading, or shutting down."""
+
+    code, status, title = "not_ready", 503, "Not ready"
+
+    def __init__(self, detail: str, seconds: int = 5) -> None:
+        super().__init__(detail, headers={"Retry-After": str(seconds)})
+
+
+class TimedOutError(HowsureError):
+    """The request's time was up before an answer was there."""
+
+    code, status, title = "timed_out", 504, "Timed out"
+
+
+BY_STATUS: dict[int, type[HowsureError]] = {
+    400: BadRequestError,
+    404: NotFoundError,
+    413: PayloadTooLargeError,
+    422: InvalidError,
+}
+
+
+def problem_response(request: Request, error: HowsureError) -> JSONResponse:
+    request_id = request.scope.get("request_id")
+    body = error.problem(instance=request.url.path, request_id=request_id)
+    return JSONResponse(body, status_code=error.status, headers=error.headers, media_type=MEDIA_TYPE)
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Make every error of the app a problem+json answer."""
+
+    @app.exception_handler(HowsureError)
+    async def known(request: Request, error: HowsureError) -> JSONResponse:
+        return problem_response(request, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        return problem_response(
+            request, InvalidError("the request does not fit the schema", errors=pointers(error.errors()))
+        )
+
+    @app.exception_handler(UnknownNameError)
+    async def unknown_name(request: Request, error: UnknownNameError) -> JSONResponse:
+        return problem_response(request, NotFoundError(str(error)))
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
+        return problem_response(request, _from_http(error))
+
+    @app.exception_handler(Exception)
+    async def unknown(request: Request, error: Exception) -> JSONResponse:
+        log.error("unhandled", exc_info=error, extra={"event": "unhandled", "path": request.url.path})
+        return problem_response(request, InternalError("the request failed inside howsure; see its log"))
+
+
+def pointers(errors: Sequence[Any]) -> list[dict[str, str]]:
+    """Pydantic's error list as RFC 9457 `errors` members with JSON pointers; the offending values are left out."""
+    return [
+        {"pointer": "/" + "/".join(str(part) for part in error["loc"] if part != "body"), "detail": error["msg"]}
+        for error in errors
+    ]
+
+
+def _from_http(error: HTTPException) -> HowsureError:
+    found: HowsureError
+    if error.status_code == 405:
+        found = NotFoundError("this route does not take that method", headers=error.headers)
+        found.status = 405
+    else:
+        found = BY_STATUS.get(error.status_code, BadRequestError)(str(error.detail), headers=error.headers)
+        found.status = error.status_code
+    return found

@@ -1,0 +1,91 @@
+"""The service: `create_app()` puts settings, scorer, routes and error handlers together. Read this file first.
+
+A request goes: RequestTelemetry → BodyLimit → `api/score.py` → `scoring/scorer.py` → batcher → model thread.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from app.api import health, models, score
+from app.api.schemas import ImageItem, ImagesRequest
+from app.body_limit import BodyLimit
+from app.errors import install_handlers
+from app.scoring.catalog import Catalog
+from app.scoring.scorer import Scorer
+from app.settings import Settings
+from app.telemetry import Metrics, RequestTelemetry
+from models.core.report import calibration_summary
+
+log = logging.getLogger("howsure")
+
+
+def create_app(settings: Settings | None = None, on_fatal: Callable[[str], None] | None = None) -> FastAPI:
+    """The ASGI application. `on_fatal` is called when no model at all could be loaded."""
+    settings = settings or Settings()
+    metrics = Metrics()
+    catalog = Catalog(settings)
+    scorer = Scorer(settings, catalog, metrics)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        scorer.batcher.start()
+        loading = asyncio.create_task(_load(catalog, metrics, on_fatal))
+        yield
+        app.state.draining = True
+        await asyncio.wait({loading})
+        await scorer.close()
+
+    app = FastAPI(
+        title="howsure",
+        version=version("howsure"),
+        summary="How sure is the model? Calibrated confidence and uncertainty scores.",
+        lifespan=lifespan,
+    )
+    app.state.settings = settings
+    app.state.metrics = metrics
+    app.state.catalog = catalog
+    app.state.scorer = scorer
+    app.state.draining = False
+    for noun in (score, models, health):
+        app.include_router(noun.router)
+    install_handlers(app)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(RequestTelemetry, metrics=metrics)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+    return app
+
+
+async def _load(catalog: Catalog, metrics: Metrics, on_fatal: Callable[[str], None] | None) -> None:
+    try:
+        await asyncio.to_thread(catalog.load)
+    except Exception as error:
+        log.critical("loading failed", exc_info=error, extra={"event": "loading_failed"})
+    for name, predictor in catalog.predictors.items():
+        metrics.model.labels(name, predictor.version).set(1)
+        summary = calibration_summary(predictor.manifest.report, predictor.pipeline.network.precision)
+        for evaluation in summary["evaluations"]:
+            labels = (name, predictor.version, evaluation["data"], evaluation["role"])
+            metrics.ece.labels(*labels).set(evaluation["after"]["ece"])
+    if not catalog.predictors and on_fatal is not None:
+        reasons = "; ".join(f"{failure.model}: {failure.reason}" for failure in catalog.failures)
+        on_fatal(f"no model could be loaded from {catalog.store.root}: {reasons or 'see the log'}")
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's document plus the JSON body of the score route, which the route reads by itself."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+        schemas = document["components"]["schemas"]
+        for body in (ImageItem, ImagesRequest):
+            schema = body.model_json_schema(ref_template="#/components/schemas/{model}")
+            schema.pop("$defs", None)
+            schemas[body.__name__] = schema
+        app.openapi_schema = document
+    return app.openapi_schema

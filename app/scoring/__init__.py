@@ -1,0 +1,1 @@
+"""The online path: bytes in, predictions out. Read `scorer.py` first."""

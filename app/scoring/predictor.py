@@ -1,0 +1,83 @@
+"""One loaded checkpoint version: pixels of a batch in, predictions out. Runs on the model thread."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.core.manifest import Manifest
+from models.pipeline import Answers, Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreValue:
+    """`value` in the score's own unit, higher is more uncertain; `percentile` among the reference set; `kind`."""
+
+    value: float
+    percentile: float
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The answer for one input. `top` holds (class index, calibrated probability), most probable first."""
+
+    class_index: int
+    confidence: float
+    raw_confidence: float
+    top: tuple[tuple[int, float], ...]
+    uncertainty: dict[str, ScoreValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One input on its way through the batcher."""
+
+    predictor: "Predictor"
+    pixels: NDArray[np.uint8]
+    scores: tuple[str, ...]
+    top_k: int
+
+
+class Predictor:
+    """Immutable; a reply names its `version`."""
+
+    def __init__(self, model: str, version: int, manifest: Manifest, pipeline: Pipeline) -> None:
+        self.model = model
+        self.version = version
+        self.manifest = manifest
+        self.pipeline = pipeline
+
+    def predict(self, batch: list[Work]) -> list[Prediction]:
+        """One forward pass; what any item asks for is computed for all, and each gets what it asked for."""
+        scores = [name for name in self.pipeline.scores if any(name in work.scores for work in batch)]
+        answers = self.pipeline.answer(
+            np.stack([work.pixels for work in batch]), scores, max(work.top_k for work in batch)
+        )
+        return [self._prediction(answers, row, work) for row, work in enumerate(batch)]
+
+    def warm_up(self, sizes: tuple[int, ...]) -> None:
+        """Run every batch size once, so that no caller pays for first-time set-up."""
+        spec = self.pipeline.network.input_spec
+        for size in sizes:
+            self.pipeline.answer(np.zeros((size, spec.height, spec.width, 3), np.uint8), self.pipeline.scores)
+
+    def _prediction(self, answers: Answers, row: int, work: Work) -> Prediction:
+        uncertainty = {}
+        for name in work.scores:
+            values, percentiles = answers.scores[name]
+            kind = self.pipeline.scores[name].score.kind.value
+            uncertainty[name] = ScoreValue(float(values[row]), float(percentiles[row]), kind)
+        return Prediction(
+            class_index=int(answers.class_index[row]),
+            confidence=float(answers.confidence[row]),
+            raw_confidence=float(answers.raw_confidence[row]),
+            top=tuple(
+                zip(
+                    answers.top_index[row, : work.top_k].tolist(),
+                    answers.top_probability[row, : work.top_k].tolist(),
+                    strict=True,
+                )
+            ),
+            uncertainty=uncertainty,
+        )

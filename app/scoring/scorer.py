@@ -1,0 +1,127 @@
+"""The online path on one screen: admit → decode in threads → batch → predict → one outcome an input, in order."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from app.errors import HowsureError, InvalidError, PayloadTooLargeError, TimedOutError
+from app.scoring.batcher import Batcher, Reservation
+from app.scoring.catalog import Catalog
+from app.scoring.intake import ImageInput, Limits, decode
+from app.scoring.predictor import Prediction, Predictor, Work
+from app.settings import Settings
+from app.telemetry import Metrics
+
+Outcome = Prediction | HowsureError
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Outcomes in the order of the inputs, all by one version."""
+
+    predictor: Predictor
+    outcomes: tuple[Outcome, ...]
+
+
+class Scorer:
+    """The only class of the online path that the routes know."""
+
+    def __init__(self, settings: Settings, catalog: Catalog, metrics: Metrics) -> None:
+        self.settings = settings
+        self.catalog = catalog
+        self.metrics = metrics
+        self.limits = Limits(settings.max_image_bytes, settings.max_image_pixels)
+        self.decoders = ThreadPoolExecutor(max(2, settings.cores), thread_name_prefix="howsure-decode")
+        self.batcher: Batcher[Work, Prediction] = Batcher(
+            run=lambda batch: batch[0].predictor.predict(batch),
+            group=lambda work: work.predictor,
+            max_batch=settings.max_batch,
+            max_wait=settings.max_wait_ms / 1000,
+            capacity=settings.queue_items,
+            observe=self._observe_batch,
+        )
+
+    async def score(
+        self,
+        images: Sequence[ImageInput],
+        *,
+        model: str | None,
+        scores: Sequence[str] | None,
+        top_k: int,
+        timings: dict[str, float],
+    ) -> Scored:
+        """Score every image; a bad one gets its error in its place. `scores` None means all that the version has.
+
+        Raises a HowsureError that concerns the whole request: unknown model or score, too many items, no room in the
+        queue, time up. Cancelling the call drops what has not run yet.
+        """
+        predictor = self.catalog.get(model)
+        wanted = _wanted(predictor, scores)
+        if len(images) > self.settings.max_items:
+            raise PayloadTooLargeError(f"{len(images)} images in a request, at most {self.settings.max_items} allowed")
+        try:
+            async with asyncio.timeout(self.settings.request_seconds):
+                with self.batcher.reserve(len(images)) as room:
+                    started = time.perf_counter()
+                    outcomes = await asyncio.gather(
+                        *(self._score_one(room, image, predictor, wanted, top_k, timings) for image in images)
+                    )
+                    timings["score"] = time.perf_counter() - started
+        except TimeoutError:
+            raise TimedOutError(f"no answer within {self.settings.request_seconds:g} s") from None
+        self._count(predictor, outcomes)
+        return Scored(predictor, tuple(outcomes))
+
+    async def close(self) -> None:
+        """Finish what is in flight within the drain time, then stop the threads."""
+        await self.batcher.close(self.settings.drain_seconds)
+        self.decoders.shutdown(wait=False, cancel_futures=True)
+
+    async def _score_one(
+        self,
+        room: Reservation[Work, Prediction],
+        image: ImageInput,
+        predictor: Predictor,
+        scores: tuple[str, ...],
+        top_k: int,
+        timings: dict[str, float],
+    ) -> Outcome:
+        started = time.perf_counter()
+        loop = asyncio.get_running_loop()
+        spec = predictor.pipeline.network.input_spec
+        try:
+            pixels = await loop.run_in_executor(self.decoders, decode, image, spec, self.limits)
+        except HowsureError as error:
+            room.withdraw()
+            return error
+        timings["decode"] = max(timings.get("decode", 0.0), time.perf_counter() - started)
+        try:
+            return await room.submit(Work(predictor, pixels, scores, top_k))
+        except HowsureError as error:
+            return error
+
+    def _observe_batch(self, size: int, waited: float, ran: float) -> None:
+        self.metrics.batch.observe(size)
+        self.metrics.stage.labels("queue").observe(waited)
+        self.metrics.stage.labels("model").observe(ran)
+
+    def _count(self, predictor: Predictor, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, Prediction):
+                self.metrics.items.labels(predictor.model, "scored").inc()
+                self.metrics.confidence.labels(predictor.model).observe(outcome.confidence)
+            else:
+                self.metrics.items.labels(predictor.model, outcome.code).inc()
+
+
+def _wanted(predictor: Predictor, scores: Sequence[str] | None) -> tuple[str, ...]:
+    known = predictor.pipeline.scores
+    unknown = sorted(set(scores or ()) - known.keys())
+    if unknown:
+        raise InvalidError(
+            f"model {predictor.model} has no score {', '.join(unknown)}; it has: {', '.join(known)}",
+            errors=[{"pointer": "/scores", "detail": f"unknown score {name}"} for name in unknown],
+        )
+    return tuple(known if scores is None else dict.fromkeys(scores))

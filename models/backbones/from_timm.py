@@ -1,0 +1,58 @@
+"""Networks from timm: any name of `timm.list_models()`, `hf-hub:…`, or a local folder in the hub's layout."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from models.backbones.backbone import Backbone, BackboneKind, ImportedNetwork, cut_at
+from models.core.errors import UnsupportedError
+from models.core.input_spec import InputSpec
+
+
+def build(name: str, arguments: dict[str, Any]) -> nn.Module:
+    import timm
+
+    network: nn.Module = timm.create_model(name, pretrained=False, **arguments)
+    return network.eval()
+
+
+def load(source: str) -> ImportedNetwork:
+    import timm
+
+    name = f"local-dir:{source}" if Path(source).is_dir() else source
+    network = timm.create_model(name, pretrained=True).eval()
+    labels = network.pretrained_cfg.get("label_names")
+    return ImportedNetwork(
+        network=network,
+        name=network.pretrained_cfg["architecture"],
+        arguments={"num_classes": network.num_classes},
+        input_spec=input_spec(network),
+        classes=tuple(labels) if labels else None,
+    )
+
+
+def input_spec(network: nn.Module) -> InputSpec:
+    """The input spec out of timm's configuration of the network. Raises UnsupportedError for other crops."""
+    import timm.data
+
+    config = timm.data.resolve_model_data_config(network)
+    if config["crop_mode"] not in ("center", "squash") or config["input_size"][0] != 3:
+        raise UnsupportedError(f"timm crop mode {config['crop_mode']!r}, input {config['input_size']} is not supported")
+    _, height, width = config["input_size"]
+    return InputSpec(
+        height=height,
+        width=width,
+        resize=int(min(height, width) / config["crop_pct"]),
+        interpolation=config["interpolation"],
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        fit="crop" if config["crop_mode"] == "center" else "squash",
+    )
+
+
+def cut(network: nn.Module) -> Backbone:
+    return cut_at(network, network.get_classifier())  # type: ignore[operator]  # every timm network has it
+
+
+KIND = BackboneKind(build=build, load=load, cut=cut)

@@ -1,0 +1,1 @@
+"""Checkpoints that ship with howsure, as small files, and the programs that build them."""

@@ -1,0 +1,36 @@
+"""Copies the shipped checkpoints into a store at first start."""
+
+from pathlib import Path
+
+from models.checkpoints.package_weights import package_weights
+from models.core.checkpoint import MANIFEST, file_sha256, read_version
+from models.core.store import CheckpointStore
+
+FOLDER = Path(__file__).parent
+
+
+def shipped_models() -> list[str]:
+    return sorted(path.parent.name for path in FOLDER.glob(f"*/{MANIFEST}"))
+
+
+def install_shipped(store: CheckpointStore) -> list[str]:
+    """Publish what the store does not have yet; returns the names. A model that has an active version keeps it.
+
+    Safe when several processes start at once on one store.
+    """
+    with store.lock("_install"):
+        return [model for model in shipped_models() if _install(store, model)]
+
+
+def _install(store: CheckpointStore, model: str) -> bool:
+    folder = FOLDER / model
+    if file_sha256(folder / MANIFEST) in store.manifest_hashes(model):
+        return False
+    version = read_version(folder)
+    backbone = version.manifest.backbone
+    if not store.weights_path(backbone.sha256).exists():
+        store.add_weights(package_weights(backbone), expected=backbone.sha256)
+    number = store.publish(model, version)
+    if model not in store.models():
+        store.activate(model, number, actor="howsure", reason="shipped with this release")
+    return True

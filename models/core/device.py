@@ -1,0 +1,51 @@
+"""Which device and precision to serve on, and one seed for every generator."""
+
+import random
+
+import numpy as np
+import torch
+
+from models.core.errors import UnsupportedError
+
+PRECISIONS: dict[str, torch.dtype] = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """`auto` is CUDA when present, else the CPU. Raises UnsupportedError for a device that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UnsupportedError(f"{name!r} is not a device; use auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UnsupportedError(f"{name!r} asked for, but {torch.cuda.device_count()} CUDA devices are visible")
+    return device
+
+
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware (AMX or AVX512-BF16 on a CPU, Ampere or newer on CUDA)."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+
+
+def choose_precision(device: torch.device, fitted: tuple[str, ...], name: str = "auto") -> str:
+    """The precision to serve in, out of those the checkpoint was fitted in.
+
+    Calibration holds for the precision it was fitted in, so another one is refused with UnsupportedError.
+    """
+    if name == "auto":
+        preferred = ("bfloat16", "float32") if fast_bfloat16(device) else ("float32", "bfloat16")
+        return next(precision for precision in preferred if precision in fitted)
+    if name not in fitted:
+        raise UnsupportedError(f"precision {name!r} was not fitted for this checkpoint; fitted: {', '.join(fitted)}")
+    return name
+
+
+def seed_everything(seed: int) -> None:
+    """Set the seed of Python, numpy and torch (every device)."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)

@@ -1,0 +1,38 @@
+"""The errors of the model side.
+
+ModelSideError
+├── CheckpointError     a stored version is damaged, incomplete, or of another format
+├── UnfittedError       a method was used, or saved, before it was fitted
+├── MissingOutputError  a method needs an output that was not prepared
+├── UnsupportedError    a network, device or precision that howsure cannot handle
+└── UnknownNameError    a name that a registry or the store does not have
+"""
+
+from collections.abc import Iterable
+
+
+class ModelSideError(Exception):
+    """Base of all errors raised on purpose by `models`."""
+
+
+class CheckpointError(ModelSideError):
+    """A stored version is damaged, incomplete, or written in a format this release does not read."""
+
+
+class UnfittedError(ModelSideError):
+    """A calibrator or score was used before `fit` or `load_state`."""
+
+
+class MissingOutputError(ModelSideError):
+    """A method was given outputs without a part that it declared in `needs`."""
+
+
+class UnsupportedError(ModelSideError):
+    """The network, device or precision is outside what howsure handles."""
+
+
+class UnknownNameError(ModelSideError):
+    """The name is not in the registry or store; the message lists those that are."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"unknown {kind} {name!r}; known: {', '.join(sorted(known)) or 'none'}")

@@ -1,0 +1,97 @@
+"""`manifest.json`: everything about one checkpoint version that is not a tensor. Holds no time and no machine path."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from models.core.errors import CheckpointError
+from models.core.input_spec import InputSpec
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsOrigin:
+    """A file inside an installed Python package that the backbone weights can be converted from."""
+
+    package: str
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneRecord:
+    """How to build the network and which stored weights to load into it, strictly."""
+
+    kind: str  # key of the backbone registry
+    name: str
+    arguments: dict[str, Any]
+    sha256: str  # of the safetensors file in the store, which is also its name there
+    origin: WeightsOrigin | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DataUse:
+    """Which rows of which data were used for what; `fingerprint` is the sha256 over the sorted row names."""
+
+    name: str
+    sha256: str
+    role: str  # fit | report | shift
+    rows: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """See the fields. `precisions` lists the number formats that calibrator and references were fitted in."""
+
+    task: str
+    backbone: BackboneRecord
+    classes: tuple[str, ...]
+    input_spec: InputSpec
+    calibrator: str | None
+    scores: tuple[str, ...]
+    precisions: tuple[str, ...]
+    data: tuple[DataUse, ...]
+    seeds: dict[str, int]
+    code_version: str
+    machine: str  # processor the version was fitted on: equal bytes are promised on the same kind only
+    report: dict[str, Any]
+    files: dict[str, str]  # name → sha256 of the files beside the manifest
+    format: int = FORMAT
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "input_spec": self.input_spec.to_dict()}
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Parse and check the shape. Raises CheckpointError for anything this release does not read."""
+        try:
+            found = json.loads(text)
+        except ValueError as error:
+            raise CheckpointError(f"manifest.json is not JSON: {error}") from error
+        if not isinstance(found, dict) or found.get("format") != FORMAT:
+            seen = found.get("format") if isinstance(found, dict) else type(found).__name__
+            raise CheckpointError(f"manifest format {seen!r} is not readable by this release (it reads {FORMAT})")
+        expected = {field.name for field in fields(cls)}
+        if found.keys() != expected:
+            raise CheckpointError(f"manifest.json: fields differ in {sorted(found.keys() ^ expected)}")
+        try:
+            return cls(**_typed(found))
+        except (TypeError, ValueError, KeyError) as error:
+            raise CheckpointError(f"manifest.json: {error}") from error
+
+
+def _typed(found: dict[str, Any]) -> dict[str, Any]:
+    backbone = dict(found["backbone"])
+    if backbone.get("origin") is not None:
+        backbone["origin"] = WeightsOrigin(**backbone["origin"])
+    return {
+        **found,
+        "backbone": BackboneRecord(**backbone),
+        "classes": tuple(found["classes"]),
+        "input_spec": InputSpec.from_dict(found["input_spec"]),
+        "scores": tuple(found["scores"]),
+        "precisions": tuple(found["precisions"]),
+        "data": tuple(DataUse(**use) for use in found["data"]),
+    }

@@ -1,0 +1,116 @@
+"""The two plug-in interfaces: a calibrator changes the probabilities, an uncertainty score gives one number an input.
+
+Order of calls: construct with the checkpoint's `Dimensions`, then either `fit` or `load_state`, then `transform` or
+`score`. What was fitted is a flat dict of float32 tensors; it travels in the checkpoint.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from models.core.errors import CheckpointError, UnfittedError
+from models.core.outputs import ModelOutputs, Needs
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Dimensions:
+    """Sizes a method may size its parameters by."""
+
+    classes: int
+    features: int
+
+    def __post_init__(self) -> None:
+        if self.classes < 2:
+            raise ValueError(f"a classifier has at least 2 classes, got {self.classes}")
+        if self.features < 1:
+            raise ValueError(f"features must have at least 1 column, got {self.features}")
+
+
+class Kind(StrEnum):
+    """What an uncertainty score is about."""
+
+    TOTAL = "total"  # both kinds together
+    ALEATORIC = "aleatoric"  # the input is ambiguous
+    EPISTEMIC = "epistemic"  # the model lacks knowledge
+
+
+class Method(ABC):
+    """What calibrators and scores share: a name, declared needs, and a fitted state that can be saved and loaded."""
+
+    name: ClassVar[str]
+    needs: ClassVar[Needs]
+
+    def __init__(self, dimensions: Dimensions) -> None:
+        self.dimensions = dimensions
+        self._state: State = {}
+
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every fitted tensor; empty for a method that needs no fit."""
+        return {}
+
+    @property
+    def fitted(self) -> bool:
+        return self._state.keys() == self.state_shapes().keys()
+
+    def state(self) -> State:
+        """The fitted tensors on the CPU. Raises UnfittedError."""
+        self.require_fitted()
+        return {name: tensor.detach().cpu().clone() for name, tensor in self._state.items()}
+
+    def load_state(self, state: State) -> Self:
+        """Take over fitted tensors. Raises CheckpointError for other names or shapes, or values that are not finite."""
+        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        if shapes != self.state_shapes():
+            raise CheckpointError(f"{self.name}: expected tensors {self.state_shapes()}, found {shapes}")
+        for name, tensor in state.items():
+            if not bool(torch.isfinite(tensor).all()):
+                raise CheckpointError(f"{self.name}: tensor {name!r} holds NaN or infinity")
+        self._state = {name: tensor.float() for name, tensor in state.items()}
+        return self
+
+    def to(self, device: torch.device) -> Self:
+        self._state = {name: tensor.to(device) for name, tensor in self._state.items()}
+        return self
+
+    def require_fitted(self) -> None:
+        if not self.fitted:
+            raise UnfittedError(f"{self.name} is not fitted: call fit() on labelled rows or load_state() first")
+
+
+class Calibrator(Method):
+    """Changes the probabilities so that confidence matches accuracy. Works on logits, never on probabilities."""
+
+    @abstractmethod
+    def fit(self, outputs: ModelOutputs, labels: Tensor) -> Self:
+        """Fit on N held-out rows; labels (N,) int64. Raises ValueError for labels outside the classes."""
+
+    @abstractmethod
+    def transform(self, outputs: ModelOutputs) -> ModelOutputs:
+        """The outputs with `calibrated` logits (N, C) set; each row depends on that row only. Raises UnfittedError."""
+
+    def check_labels(self, outputs: ModelOutputs, labels: Tensor) -> None:
+        if labels.shape != (len(outputs),):
+            raise ValueError(f"labels must be ({len(outputs)},), got {tuple(labels.shape)}")
+        if len(outputs) == 0:
+            raise ValueError("cannot fit on zero rows")
+        if not bool(torch.isfinite(outputs.logits).all()):
+            raise ValueError("logits hold NaN or infinity; remove those rows before fitting")
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= self.dimensions.classes:
+            raise ValueError(f"labels must lie in 0..{self.dimensions.classes - 1}, got {low}..{high}")
+
+
+class UncertaintyScore(Method):
+    """One float32 number an input; **higher always means more uncertain**; no input's number depends on another's."""
+
+    kind: ClassVar[Kind]
+
+    @abstractmethod
+    def score(self, outputs: ModelOutputs) -> Tensor:
+        """(N,) float32. Raises UnfittedError, or MissingOutputError when `needs` was not prepared."""

@@ -1,0 +1,49 @@
+"""Reading a version's evaluation report: what a person or a model card needs to know first."""
+
+from collections.abc import Mapping
+from typing import Any
+
+METRICS = ("accuracy", "nll", "brier", "ece", "ece_floor", "ece_mass", "ece_mass_floor")
+
+
+def calibration_summary(report: Mapping[str, Any], precision: str) -> dict[str, Any]:
+    """Before and after calibration on data that was not fitted, in the served precision, and warnings where it hurt.
+
+    `floor` figures are the ECE that a perfectly calibrated model would read on as many rows.
+    """
+    evaluations = [
+        evaluation
+        for evaluation in report["evaluations"]
+        if evaluation["precision"] == precision and evaluation["role"] != "fit"
+    ]
+    return {
+        "precision": precision,
+        "evaluations": [_short(evaluation) for evaluation in evaluations],
+        "warnings": [_warning(evaluation) for evaluation in evaluations if _worse(evaluation)],
+    }
+
+
+def _short(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: evaluation[name] for name in ("data", "role", "rows", "note", "calibrator")}
+    return kept | {when: _metrics(evaluation[when]) for when in ("before", "after")}
+
+
+def _metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
+    return {name: _number(evaluation[name]) for name in METRICS}
+
+
+def _number(value: Any) -> float:
+    return float(value["value"]) if isinstance(value, Mapping) else float(value)
+
+
+def _worse(evaluation: Mapping[str, Any]) -> bool:
+    return bool(evaluation["after"]["ece"] > evaluation["before"]["ece"])
+
+
+def _warning(evaluation: Mapping[str, Any]) -> str:
+    before, after = evaluation["before"], evaluation["after"]
+    return (
+        f"On {evaluation['data']} ({evaluation['note']}) calibration made ECE worse: {before['ece']:.3f} before,"
+        f" {after['ece']:.3f} after (noise floor {after['ece_floor']:.3f}, {evaluation['rows']} rows)."
+        " Recalibrate on your own data before you trust the confidence there."
+    )

@@ -1,0 +1,179 @@
+"""The checkpoint store: a folder of immutable versions, shared backbone weights, and one movable pointer a model.
+
+<root>/_weights/<sha256>.safetensors
+<root>/<model>/versions/<n>/{manifest.json, methods.safetensors, golden.json}
+<root>/<model>/active.json                 which version serves, and every move of it so far
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from models.core.atomic import sync_folder, write_bytes, write_json
+from models.core.checkpoint import (
+    MANIFEST,
+    Version,
+    file_sha256,
+    read_manifest,
+    read_version,
+    weights_bytes,
+    write_version,
+)
+from models.core.errors import CheckpointError, UnknownNameError
+from models.core.manifest import Manifest
+
+MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """One move of the pointer; `at` is an ISO 8601 time in UTC."""
+
+    version: int
+    at: str
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """The version that serves, and the moves that led to it, oldest first."""
+
+    version: int
+    history: tuple[Activation, ...]
+
+
+class CheckpointStore:
+    """Safe for several processes: versions appear by rename, the pointer by replace, moves under a file lock."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def models(self) -> list[str]:
+        """Names of the models that have an active version."""
+        if not self.root.is_dir():
+            return []
+        return sorted(path.parent.name for path in self.root.glob("[a-z0-9]*/active.json"))
+
+    def versions(self, model: str) -> list[int]:
+        """Published versions, ascending. Raises UnknownNameError."""
+        folder = self._folder(model) / "versions"
+        found = sorted(int(path.parent.name) for path in folder.glob(f"[0-9]*/{MANIFEST}"))
+        if not found:
+            raise UnknownNameError("model", model, self.models())
+        return found
+
+    def active(self, model: str) -> Active:
+        """Raises UnknownNameError for a model without active version, CheckpointError for a damaged pointer."""
+        path = self._folder(model) / "active.json"
+        if not path.exists():
+            raise UnknownNameError("model", model, self.models())
+        try:
+            found = json.loads(path.read_bytes())
+            return Active(int(found["version"]), tuple(Activation(**move) for move in found["history"]))
+        except (ValueError, TypeError, KeyError) as error:
+            raise CheckpointError(f"{path} is not readable: {error!r}") from error
+
+    def read(self, model: str, version: int) -> Version:
+        """A verified version. Raises UnknownNameError or CheckpointError."""
+        return read_version(self._version_folder(model, version))
+
+    def read_manifest(self, model: str, version: int) -> Manifest:
+        return read_manifest(self._version_folder(model, version))
+
+    def publish(self, model: str, version: Version) -> int:
+        """Write a new version and return its number; it does not become active. Its weights must be in the store."""
+        self.require_weights(version.manifest.backbone.sha256)
+        folder = self._folder(model) / "versions"
+        folder.mkdir(parents=True, exist_ok=True)
+        beside = folder / f".{os.getpid()}.{os.urandom(4).hex()}.tmp"
+        beside.mkdir()
+        try:
+            write_version(beside, version)
+            with self.lock(model):
+                taken = [int(path.name) for path in folder.glob("[0-9]*")]
+                number = max(taken, default=0) + 1
+                beside.rename(folder / str(number))
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+        sync_folder(folder)
+        return number
+
+    def activate(self, model: str, version: int, *, actor: str, reason: str) -> Active:
+        """Move the pointer, forward or back; the history keeps every move. Raises UnknownNameError."""
+        self._version_folder(model, version)
+        move = Activation(version, datetime.now(UTC).isoformat(timespec="seconds"), actor, reason)
+        with self.lock(model):
+            path = self._folder(model) / "active.json"
+            history = (*self.active(model).history, move) if path.exists() else (move,)
+            active = Active(version, history)
+            write_json(path, asdict(active))
+        return active
+
+    def manifest_hashes(self, model: str) -> set[str]:
+        """sha256 of every published manifest of the model; empty for a model that is not there."""
+        return {file_sha256(path) for path in self._folder(model).glob(f"versions/[0-9]*/{MANIFEST}")}
+
+    def add_weights(self, state: Mapping[str, Tensor], *, expected: str | None = None) -> str:
+        """Store backbone weights once; returns their sha256. Raises CheckpointError when it is not the expected one."""
+        content = weights_bytes(state)
+        sha256 = hashlib.sha256(content).hexdigest()
+        if expected not in (None, sha256):
+            raise CheckpointError(f"backbone weights have sha256 {sha256}, expected {expected}")
+        path = self.weights_path(sha256)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, content)
+        return sha256
+
+    def weights_path(self, sha256: str) -> Path:
+        return self.root / "_weights" / f"{sha256}.safetensors"
+
+    def require_weights(self, sha256: str) -> Path:
+        path = self.weights_path(sha256)
+        if not path.exists():
+            raise CheckpointError(f"backbone weights {sha256} are not in the store {self.root}; add_weights() first")
+        return path
+
+    def read_weights(self, sha256: str) -> dict[str, Tensor]:
+        """Raises CheckpointError when the file is missing or its content has another hash."""
+        path = self.require_weights(sha256)
+        found = file_sha256(path)
+        if found != sha256:
+            raise CheckpointError(f"{path} has sha256 {found}: the file was changed or damaged")
+        try:
+            state: dict[str, Tensor] = safetensors.torch.load_file(path)
+        except SafetensorError as error:
+            raise CheckpointError(f"{path}: {error}") from error
+        return state
+
+    def _folder(self, model: str) -> Path:
+        if not MODEL_NAME.fullmatch(model):
+            raise UnknownNameError("model", model, self.models())
+        return self.root / model
+
+    def _version_folder(self, model: str, version: int) -> Path:
+        known = self.versions(model)
+        if version not in known:
+            raise UnknownNameError(f"version of {model}", str(version), map(str, known))
+        return self._folder(model) / "versions" / str(version)
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold the lock of a model (or of `_install`) against other processes and threads."""
+        (self.root / name).mkdir(parents=True, exist_ok=True)
+        with (self.root / name / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield

@@ -1,0 +1,140 @@
+"""One checkpoint version put together: network, calibrator, scores and their references. Read `answer` first."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.backbones.prepared import PreparedNetwork, build_network, prepare
+from models.calibration import calibrator
+from models.core.checkpoint import Version
+from models.core.device import choose_precision
+from models.core.errors import CheckpointError, UnknownNameError
+from models.core.golden import GoldenRow, golden_pixels
+from models.core.method import Calibrator, UncertaintyScore
+from models.core.outputs import ModelOutputs
+from models.core.reference import Reference
+from models.core.store import CheckpointStore
+from models.uncertainty import score
+
+FloatRows = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredReference:
+    """A score and the reference set that gives it a percentile."""
+
+    score: UncertaintyScore
+    reference: Reference
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Answers for N inputs. `scores` maps a name to values (N,) and percentiles (N,)."""
+
+    class_index: NDArray[np.int64]  # (N,) most probable class after calibration
+    confidence: FloatRows  # (N,) calibrated probability of that class
+    raw_confidence: FloatRows  # (N,) the network's own probability of that class
+    top_index: NDArray[np.int64]  # (N, K) most probable classes, first the predicted one
+    top_probability: FloatRows  # (N, K)
+    scores: dict[str, tuple[FloatRows, FloatRows]]
+
+
+class Pipeline:
+    """Immutable after construction; used from one thread at a time."""
+
+    def __init__(
+        self, network: PreparedNetwork, calibrator: Calibrator | None, scores: dict[str, ScoredReference]
+    ) -> None:
+        self.network = network
+        self.calibrator = calibrator
+        self.scores = scores
+
+    @torch.inference_mode()
+    def answer(self, pixels: NDArray[np.uint8], scores: Collection[str] = (), top_k: int = 1) -> Answers:
+        """Predict, calibrate and score (N, height, width, 3) uint8 pixels; only the named scores are computed.
+
+        Raises UnknownNameError for a score that this version does not have.
+        """
+        outputs = self.calibrate(self.network.outputs(pixels))
+        probabilities = outputs.calibrated_log_probabilities().exp()
+        top = probabilities.topk(min(top_k, probabilities.shape[1]), dim=1)
+        label = top.indices[:, :1]
+        raw = outputs.log_probabilities().gather(1, label)[:, 0].exp()
+        return Answers(
+            class_index=label[:, 0].cpu().numpy(),
+            confidence=top.values[:, 0].cpu().numpy(),
+            raw_confidence=raw.cpu().numpy(),
+            top_index=top.indices.cpu().numpy(),
+            top_probability=top.values.cpu().numpy(),
+            scores={name: self._score(name, outputs) for name in scores},
+        )
+
+    def calibrate(self, outputs: ModelOutputs) -> ModelOutputs:
+        """Without a calibrator the calibrated logits are the network's own."""
+        if self.calibrator is None:
+            return outputs.with_calibrated(outputs.logits)
+        return self.calibrator.transform(outputs)
+
+    def golden_rows(self, seeds: tuple[int, ...]) -> list[GoldenRow]:
+        """The answers for the golden inputs of these seeds, every score among them."""
+        answers = self.answer(golden_pixels(self.network.input_spec, seeds), self.scores)
+        return [
+            GoldenRow(
+                confidence=float(answers.confidence[row]),
+                scores={name: float(values[row]) for name, (values, _) in answers.scores.items()},
+            )
+            for row in range(len(seeds))
+        ]
+
+    def _score(self, name: str, outputs: ModelOutputs) -> tuple[FloatRows, FloatRows]:
+        if name not in self.scores:
+            raise UnknownNameError("score", name, self.scores)
+        values = self.scores[name].score.score(outputs)
+        percentiles = self.scores[name].reference.percentile(values)
+        return values.cpu().numpy(), percentiles.numpy()
+
+
+def load_pipeline(
+    store: CheckpointStore,
+    version: Version,
+    device: torch.device,
+    *,
+    precision: str = "auto",
+    compiled: bool = False,
+    loaded: PreparedNetwork | None = None,
+) -> Pipeline:
+    """Assemble a version and re-score its golden rows; `loaded` is reused where a version shares its backbone.
+
+    Raises CheckpointError when anything differs from what was published.
+    """
+    manifest = version.manifest
+    chosen = choose_precision(device, manifest.precisions, precision)
+    if loaded is None:
+        network = build_network(manifest.backbone, store.read_weights(manifest.backbone.sha256))
+        loaded = prepare(network, manifest.backbone.kind, manifest.input_spec, device, chosen, compiled=compiled)
+    pipeline = assemble(loaded, version)
+    version.golden.check(chosen, pipeline.golden_rows(version.golden.seeds))
+    return pipeline
+
+
+def assemble(network: PreparedNetwork, version: Version) -> Pipeline:
+    """Put the stored methods of the network's precision on top of it."""
+    manifest, dimensions = version.manifest, network.dimensions
+    if len(manifest.classes) != dimensions.classes:
+        raise CheckpointError(f"{len(manifest.classes)} class names for {dimensions.classes} outputs")
+    fitted = None
+    if manifest.calibrator is not None:
+        state = version.method_state(network.precision, "calibrator")
+        fitted = calibrator(manifest.calibrator)(dimensions).load_state(state).to(network.device)
+    return Pipeline(network, fitted, {name: _scored(network, version, name) for name in manifest.scores})
+
+
+def _scored(network: PreparedNetwork, version: Version, name: str) -> ScoredReference:
+    state = version.method_state(network.precision, f"scores.{name}")
+    if "reference" not in state:
+        raise CheckpointError(f"score {name} has no reference values in {network.precision}")
+    reference = Reference.load(state.pop("reference"))
+    return ScoredReference(score(name)(network.dimensions).load_state(state).to(network.device), reference)

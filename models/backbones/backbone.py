@@ -40,12 +40,14 @@ class BackboneKind:
     """One library that networks come from.
 
     `build(name, arguments)` makes the network with random weights and never touches the network or the disk;
-    `load(source)` takes a hub name or a local folder; `cut` says where features and the last linear layer are.
+    `load(source)` takes a hub name or a local folder; `cut` says where features and the last linear layer are;
+    `for_size(trunk, images)` gives a trunk that computes the same on inputs of the size of `images`, only faster.
     """
 
     build: Callable[[str, dict[str, Any]], nn.Module]
     load: Callable[[str], ImportedNetwork]
     cut: Callable[[nn.Module], Backbone]
+    for_size: Callable[[nn.Module, Tensor], nn.Module] = lambda trunk, images: trunk
 
 
 def cut_at(network: nn.Module, head: object, *, output: Callable[[Any], Tensor] | None = None) -> Backbone:

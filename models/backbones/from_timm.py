@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from models.backbones.backbone import Backbone, BackboneKind, ImportedNetwork, cut_at
 from models.core.errors import UnsupportedError
@@ -55,4 +55,10 @@ def cut(network: nn.Module) -> Backbone:
     return cut_at(network, network.get_classifier())  # type: ignore[operator]  # every timm network has it
 
 
-KIND = BackboneKind(build=build, load=load, cut=cut)
+def for_size(trunk: nn.Module, images: Tensor) -> nn.Module:
+    from models.backbones.same_padding import make_padding_static
+
+    return make_padding_static(trunk, images)
+
+
+KIND = BackboneKind(build=build, load=load, cut=cut, for_size=for_size)

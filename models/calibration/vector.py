@@ -12,7 +12,7 @@ from models.core.outputs import ModelOutputs, Needs
 class Vector(Calibrator):
     """softmax(a * z + b), a and b (C,), fitted by penalised NLL; the predicted label may change.
 
-    log a and b have a Gaussian prior of standard deviation 0.3 around one common factor and 0 (ours: the paper's form
+    log a and b have a Gaussian prior of standard deviation 0.1 around one common factor and 0 (ours: the paper's form
     has none): a class with few or no rows then stays near temperature scaling instead of following its noise.
     """
 
@@ -22,7 +22,7 @@ class Vector(Calibrator):
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
         return {"scale": (self.dimensions.classes,), "offset": (self.dimensions.classes,)}
 
-    def fit(self, outputs: ModelOutputs, labels: Tensor, *, prior: float = 0.3) -> Self:
+    def fit(self, outputs: ModelOutputs, labels: Tensor, *, prior: float = 0.1) -> Self:
         self.check_labels(outputs, labels)
         logits = outputs.logits.double()
         strength = 1 / (2 * prior**2 * len(outputs))

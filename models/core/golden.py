@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -12,9 +13,9 @@ from numpy.typing import NDArray
 from models.core.errors import CheckpointError
 from models.core.input_spec import InputSpec
 
-# Allowed distance from the stored answers: absolute for the confidence, relative (at least to 1) for scores. bfloat16
-# kernels add up in another order on another processor, which moves a logit by some hundredths.
-TOLERANCE = {"float32": 0.002, "bfloat16": 0.08}
+# Allowed relative distance from the stored answers. bfloat16 kernels add up in another order on another processor: the
+# largest distance seen for the shipped checkpoint between AVX2 and AVX512 kernels was .008, against .1 to float32.
+TOLERANCE = {"float32": 0.002, "bfloat16": 0.05}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +63,11 @@ class Golden:
 
 
 def distance(stored: GoldenRow, answer: GoldenRow) -> float:
-    """Largest absolute difference of the confidence, or relative difference of a score."""
+    """Largest of |log ratio| of the confidences and the scores' differences, relative to scores larger than 1."""
     if stored.scores.keys() != answer.scores.keys():
         raise CheckpointError(f"golden scores {sorted(stored.scores)} against {sorted(answer.scores)}")
-    return max(abs(stored.confidence - answer.confidence), *_relative(stored.scores, answer.scores), 0.0)
-
-
-def _relative(stored: Mapping[str, float], answer: Mapping[str, float]) -> list[float]:
-    return [abs(stored[name] - answer[name]) / max(1.0, abs(stored[name])) for name in stored]
+    relative = [abs(value - answer.scores[name]) / max(1.0, abs(value)) for name, value in stored.scores.items()]
+    return max(abs(math.log(stored.confidence / answer.confidence)), *relative, 0.0)
 
 
 def golden_pixels(spec: InputSpec, seeds: Sequence[int]) -> NDArray[np.uint8]:

@@ -1,0 +1,64 @@
+"""TensorFlow's "same" padding made static for one input size: the same sums without copying every input to pad it.
+
+timm pads such a convolution at run time, often by one more pixel right and below than left and above. For a fixed input
+size the amounts are known, and the uneven pixel moves into the kernel as a leading row and column of zeros.
+"""
+
+import copy
+
+import torch
+from timm.layers import Conv2dSame
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+
+@torch.no_grad()
+def make_padding_static(network: nn.Module, images: Tensor) -> nn.Module:
+    """A copy for inputs of the size of `images` (N, 3, H, W) alone; other sizes would be padded wrongly."""
+    static = copy.deepcopy(network).eval()
+    names = [name for name, module in static.named_modules() if isinstance(module, Conv2dSame)]
+    sizes = {name: _input_size(static, name, images) for name in names}
+    for name, size in sizes.items():
+        static.set_submodule(name, _static(static.get_submodule(name), size))
+    return static
+
+
+def _input_size(network: nn.Module, name: str, images: Tensor) -> tuple[int, int]:
+    seen: list[torch.Size] = []
+    hook = network.get_submodule(name).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
+    network(images)
+    hook.remove()
+    return seen[0][-2], seen[0][-1]
+
+
+def _static(convolution: nn.Module, size: tuple[int, int]) -> nn.Module:
+    assert isinstance(convolution, nn.Conv2d)
+    totals = [_total_padding(side, *axis) for side, *axis in zip(size, *_axes(convolution), strict=True)]
+    uneven = [total % 2 for total in totals]
+    if any(uneven) and convolution.dilation != (1, 1):
+        return convolution  # a zero row would be spread apart with the rest of the kernel
+    weight = pad(convolution.weight, (uneven[1], 0, uneven[0], 0))
+    replacement = nn.Conv2d(
+        convolution.in_channels,
+        convolution.out_channels,
+        (weight.shape[-2], weight.shape[-1]),
+        stride=(convolution.stride[0], convolution.stride[1]),
+        padding=(totals[0] // 2 + uneven[0], totals[1] // 2 + uneven[1]),
+        dilation=(convolution.dilation[0], convolution.dilation[1]),
+        groups=convolution.groups,
+        bias=convolution.bias is not None,
+        dtype=weight.dtype,
+        device=weight.device,
+    )
+    replacement.load_state_dict(convolution.state_dict() | {"weight": weight})
+    return replacement.eval()
+
+
+def _axes(convolution: nn.Conv2d) -> tuple[tuple[int, ...], ...]:
+    return convolution.kernel_size, convolution.stride, convolution.dilation
+
+
+def _total_padding(side: int, kernel: int, stride: int, dilation: int) -> int:
+    """Pixels to add so that the output has ceil(side / stride) pixels."""
+    outputs = -(-side // stride)
+    return max((outputs - 1) * stride + (kernel - 1) * dilation + 1 - side, 0)

@@ -5,11 +5,14 @@ HowsureError
 ├── UnauthorizedError          401  no key, or an unknown one
 ├── ForbiddenError             403  the key lacks the scope
 ├── NotFoundError              404  no such model, version or route
+├── MethodNotAllowedError      405  the route is there, but not for this method
 ├── PayloadTooLargeError       413  more bytes, pixels or items than allowed
 ├── UnsupportedMediaTypeError  415  a body or image of another type
 ├── InvalidError               422  readable, but not acceptable
-│   └── ImageRefusedError      413, 415 or 422, one image of a request
+│   ├── ImageRefusedError      413, 415 or 422, one image of a request
+│   └── NoneScoredError        every item of a request failed; the status they agree on
 ├── QueueFullError             429  more work than the queue takes; Retry-After says when to come back
+├── ClientGoneError            499  the caller hung up; nobody reads this, it is for log and metrics
 ├── InternalError              500  a fault of ours
 ├── NotReadyError              503  still loading, or shutting down
 └── TimedOutError              504  the request's time was up
@@ -23,8 +26,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from models.core.errors import UnknownNameError
+from models.core.errors import CheckpointError, UnknownNameError
 from models.core.image import ImageError, Refusal
 
 log = logging.getLogger("howsure.errors")
@@ -35,9 +40,9 @@ MEDIA_TYPE = "application/problem+json"
 class HowsureError(Exception):
     """Carries what the caller sees: a stable code, a status, a title for the kind and a detail for this case."""
 
-    code: ClassVar[str]
+    code: str
     status: int
-    title: ClassVar[str]
+    title: str
 
     def __init__(
         self,
@@ -91,6 +96,12 @@ class NotFoundError(HowsureError):
     code, status, title = "not_found", 404, "Not found"
 
 
+class MethodNotAllowedError(HowsureError):
+    """The route is there, but not for this method."""
+
+    code, status, title = "method_not_allowed", 405, "Method not allowed"
+
+
 class PayloadTooLargeError(HowsureError):
     """More bytes or items than allowed."""
 
@@ -118,7 +129,24 @@ class ImageRefusedError(InvalidError):
     def __init__(self, error: ImageError) -> None:
         super().__init__(str(error))
         self.status = self.STATUSES.get(error.refusal, 422)
-        self.code = error.refusal.value  # type: ignore[misc]  # one class, one code per refusal
+        self.code = error.refusal.value
+
+
+class NoneScoredError(InvalidError):
+    """Every item of a request failed. Status and code are the items' own where they agree.
+
+    Where they differ, a fault of ours counts before a fault of the caller's: the request may be sent again.
+    """
+
+    def __init__(self, detail: str, failed: Sequence[HowsureError], errors: Sequence[Mapping[str, Any]]) -> None:
+        status = max(error.status for error in failed)
+        telling = [error for error in failed if error.status == status]
+        agreed = len({(error.status, error.code) for error in failed}) == 1
+        super().__init__(detail, errors=errors, headers=telling[0].headers if agreed or status >= 500 else None)
+        if agreed or status >= 500:
+            self.status, self.code, self.title = status, telling[0].code, telling[0].title
+        elif len({error.status for error in failed}) == 1:
+            self.status = status
 
 
 class QueueFullError(HowsureError):
@@ -128,6 +156,12 @@ class QueueFullError(HowsureError):
 
     def __init__(self, detail: str, seconds: int) -> None:
         super().__init__(detail, headers={"Retry-After": str(seconds)})
+
+
+class ClientGoneError(HowsureError):
+    """The caller hung up. Nobody reads the answer; log and metrics have the status."""
+
+    code, status, title = "client_gone", 499, "Client gone"
 
 
 class InternalError(HowsureError):
@@ -154,6 +188,7 @@ class TimedOutError(HowsureError):
 BY_STATUS: dict[int, type[HowsureError]] = {
     400: BadRequestError,
     404: NotFoundError,
+    405: MethodNotAllowedError,
     413: PayloadTooLargeError,
     422: InvalidError,
 }
@@ -182,14 +217,45 @@ def install_handlers(app: FastAPI) -> None:
     async def unknown_name(request: Request, error: UnknownNameError) -> JSONResponse:
         return problem_response(request, NotFoundError(str(error)))
 
+    @app.exception_handler(CheckpointError)
+    async def damaged(request: Request, error: CheckpointError) -> JSONResponse:
+        log.error("damaged checkpoint", exc_info=error, extra={"event": "damaged_checkpoint"})
+        return problem_response(request, InternalError(str(error)))
+
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
         return problem_response(request, _from_http(error))
 
-    @app.exception_handler(Exception)
-    async def unknown(request: Request, error: Exception) -> JSONResponse:
-        log.error("unhandled", exc_info=error, extra={"event": "unhandled", "path": request.url.path})
-        return problem_response(request, InternalError("the request failed inside howsure; see its log"))
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, _: ClientDisconnect) -> JSONResponse:
+        return problem_response(request, ClientGoneError("the client closed the connection before its body was read"))
+
+
+class ErrorBoundary:
+    """ASGI middleware: an unforeseen exception becomes a 500 problem.
+
+    It sits inside RequestTelemetry, as Starlette's own handler does not, so that reply and log carry the request id.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except Exception as error:
+            if started or scope["type"] != "http":
+                raise
+            log.error("unhandled", exc_info=error, extra={"event": "unhandled", "path": scope["path"]})
+            problem = InternalError("the request failed inside howsure; see its log")
+            await problem_response(Request(scope), problem)(scope, receive, send)
 
 
 def pointers(errors: Sequence[Any]) -> list[dict[str, str]]:
@@ -201,11 +267,6 @@ def pointers(errors: Sequence[Any]) -> list[dict[str, str]]:
 
 
 def _from_http(error: HTTPException) -> HowsureError:
-    found: HowsureError
-    if error.status_code == 405:
-        found = NotFoundError("this route does not take that method", headers=error.headers)
-        found.status = 405
-    else:
-        found = BY_STATUS.get(error.status_code, BadRequestError)(str(error.detail), headers=error.headers)
-        found.status = error.status_code
+    found = BY_STATUS.get(error.status_code, BadRequestError)(str(error.detail), headers=error.headers)
+    found.status = error.status_code
     return found

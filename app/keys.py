@@ -30,9 +30,10 @@ class ApiKey:
     @classmethod
     def parse(cls, entry: str) -> Self:
         """Raises ValueError for anything but `name:scope+scope:sha256`."""
-        name, scopes, sha256 = [*entry.strip().split(":"), "", ""][:3]
-        if not re.fullmatch(r"[\w.-]+", name) or not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        found = re.fullmatch(r"([\w.-]+):([a-z+]+):([0-9a-f]{64})", entry.strip())
+        if found is None:
             raise ValueError("an API key entry is name:scope+scope:sha256; `howsure keys new NAME` prints one")
+        name, scopes, sha256 = found.groups()
         return cls(name, frozenset(Scope(scope) for scope in scopes.split("+")), sha256)
 
     @classmethod

@@ -16,12 +16,11 @@ from fastapi.openapi.utils import get_openapi
 from app.api import health, models, score
 from app.api.schemas import ImageItem, ImagesRequest
 from app.body_limit import BodyLimit
-from app.errors import install_handlers
+from app.errors import ErrorBoundary, install_handlers
 from app.scoring.catalog import Catalog
 from app.scoring.scorer import Scorer
 from app.settings import Settings
 from app.telemetry import Metrics, RequestTelemetry
-from models.core.report import calibration_summary
 
 log = logging.getLogger("howsure")
 
@@ -57,6 +56,7 @@ def create_app(settings: Settings | None = None, on_fatal: Callable[[str], None]
         app.include_router(noun.router)
     install_handlers(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(ErrorBoundary)
     app.add_middleware(RequestTelemetry, metrics=metrics)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     return app
@@ -69,8 +69,7 @@ async def _load(catalog: Catalog, metrics: Metrics, on_fatal: Callable[[str], No
         log.critical("loading failed", exc_info=error, extra={"event": "loading_failed"})
     for name, predictor in catalog.predictors.items():
         metrics.model.labels(name, predictor.version).set(1)
-        summary = calibration_summary(predictor.manifest.report, predictor.pipeline.network.precision)
-        for evaluation in summary["evaluations"]:
+        for evaluation in predictor.calibration["evaluations"]:
             labels = (name, predictor.version, evaluation["data"], evaluation["role"])
             metrics.ece.labels(*labels).set(evaluation["after"]["ece"])
     if not catalog.predictors and on_fatal is not None:

@@ -30,7 +30,9 @@ class Server(uvicorn.Server):
             self.force_exit = self.should_exit and sig == signal.SIGINT
             self.should_exit = True
         else:
-            threading.Timer(self.unready_seconds, self._stop).start()
+            timer = threading.Timer(self.unready_seconds, self._stop)
+            timer.daemon = True  # a second signal must not have to wait for it
+            timer.start()
         self.app.state.draining = True
 
     def give_up(self, reason: str) -> None:
@@ -61,5 +63,10 @@ def bind(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((settings.host, settings.port))
+    try:
+        listener.bind((settings.host, settings.port))
+        listener.listen()
+    except OSError:
+        listener.close()
+        raise
     return listener

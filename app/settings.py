@@ -19,7 +19,7 @@ def default_store() -> Path:
 class Settings(BaseSettings):
     """One field a variable: `HOWSURE_PORT` sets `port`."""
 
-    model_config = SettingsConfigDict(env_prefix="HOWSURE_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="HOWSURE_", frozen=True, extra="forbid", hide_input_in_errors=True)
 
     # where
     host: str = "127.0.0.1"
@@ -30,11 +30,11 @@ class Settings(BaseSettings):
     # how the model runs
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
-    threads: int = Field(0, ge=0, description="threads of a CPU forward pass; 0 is one a core")
+    threads: int = Field(0, ge=0, description="cores that forward passes may use on a CPU; 0 is all")
     compiled: bool = Field(False, description="torch.compile the network: slow start, needs a C++ compiler")
 
     # batching and back-pressure
-    max_batch: int = Field(16, ge=1, le=1024)
+    max_batch: int = Field(8, ge=1, le=1024, description="8 fits a CPU's caches; raise it on a GPU")
     max_wait_ms: float = Field(5.0, ge=0, le=1000, description="longest wait for images that are still being decoded")
     queue_items: int = Field(128, ge=1, description="items admitted and not yet answered; more get 429")
     request_seconds: float = Field(30.0, gt=0)

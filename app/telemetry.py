@@ -43,6 +43,7 @@ def configure_logging(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.captureWarnings(True)
     for name in ("httpx", "httpcore", "urllib3", "filelock"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -118,6 +119,8 @@ class RequestTelemetry:
     def _record(self, scope: Scope, status: int, seconds: float, timings: dict[str, float]) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
         self.metrics.requests.labels(route, scope["method"], status).inc()
+        if status == 429:
+            self.metrics.rejected.inc()
         self.metrics.duration.labels(route).observe(seconds)
         stages = {name: round(value * 1000, 2) for name, value in timings.items()}
         fields: dict[str, Any] = {"event": "request", "method": scope["method"], "route": route, "status": status}

@@ -6,10 +6,11 @@ from typing import TypeVar
 
 from fastapi import Request
 from pydantic import ValidationError
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
 
 from app.api.schemas import ImagesRequest
-from app.errors import InvalidError, UnsupportedMediaTypeError, pointers
+from app.errors import InvalidError, PayloadTooLargeError, UnsupportedMediaTypeError, pointers
 from app.scoring.intake import ImageInput
 
 Option = TypeVar("Option")
@@ -50,14 +51,26 @@ async def read_images(request: Request, max_items: int) -> ImagesToScore:
 
 
 async def _multipart(request: Request, max_items: int) -> ImagesToScore:
-    async with request.form(max_files=max_items + 1, max_fields=16) as form:
-        unknown = sorted({name for name in form if name != "files"})
-        if unknown:
-            raise InvalidError(f"unknown form field {', '.join(unknown)}: images go into `files`, options in the query")
-        uploads = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
-        if not uploads:
-            raise InvalidError("no image in the form: send at least one file in the field `files`")
-        return ImagesToScore(_named([ImageInput(upload.filename, await upload.read()) for upload in uploads]))
+    try:
+        async with request.form(max_files=max_items, max_fields=16) as form:
+            uploads = _uploads(form)
+            return ImagesToScore(_named([ImageInput(upload.filename, await upload.read()) for upload in uploads]))
+    except HTTPException as error:
+        if "Too many files" in error.detail:
+            raise PayloadTooLargeError(f"more than {max_items} images in a request") from error
+        raise
+
+
+def _uploads(form: FormData) -> list[UploadFile]:
+    unknown = sorted({name for name in form if name != "files"})
+    if unknown:
+        raise InvalidError(f"unknown form field {', '.join(unknown)}: images go into `files`, options in the query")
+    uploads = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
+    if len(uploads) != len(form.multi_items()):
+        raise InvalidError("a part of `files` is text, not a file: give each part a filename")
+    if not uploads:
+        raise InvalidError("no image in the form: send at least one file in the field `files`")
+    return uploads
 
 
 def _json(body: bytes) -> ImagesToScore:

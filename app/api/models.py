@@ -1,17 +1,22 @@
 """`GET /v1/models…`: what is served, how well calibrated, on what data, and every published version."""
 
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi.responses import HTMLResponse
 
 from app.api.deps import CatalogDep, problems, require
+from app.api.reliability import reliability_svg
+from app.api.report_page import report_page
 from app.api.schemas import Limit, ModelCard, ModelList, Move, ScoreDescription, VersionList, VersionSummary
 from app.errors import NotFoundError
 from app.keys import Scope
 from app.scoring.catalog import Catalog
-from models.core.report import calibration_summary
+from models.core.errors import CheckpointError
+from models.core.store import Active
 
 router = APIRouter(
     prefix="/v1/models",
@@ -20,6 +25,8 @@ router = APIRouter(
     responses=problems(401, 403, 404, 422, 500),
 )
 
+SVG = "image/svg+xml"
+SVG_RESPONSE: dict[int | str, dict[str, Any]] = {200: {"content": {SVG: {"schema": {"type": "string"}}}}}
 ModelName = Annotated[str, Path(max_length=100)]
 VersionNumber = Annotated[int, Path(ge=1, le=2**31)]
 
@@ -73,20 +80,39 @@ def get_report(catalog: CatalogDep, model: ModelName, version: VersionNumber) ->
     return {"model": model, "version": version, "data": [asdict(use) for use in manifest.data], **manifest.report}
 
 
+@router.get("/{model}/versions/{version}/report.html", response_class=HTMLResponse)
+def get_report_page(catalog: CatalogDep, model: ModelName, version: VersionNumber) -> HTMLResponse:
+    """The report as a page for people, with reliability diagrams and warnings."""
+    return HTMLResponse(report_page(model, version, catalog.store.read_manifest(model, version)))
+
+
+@router.get("/{model}/versions/{version}/reliability.svg", response_class=Response, responses=SVG_RESPONSE)
+def get_reliability(
+    catalog: CatalogDep,
+    model: ModelName,
+    version: VersionNumber,
+    data: Annotated[str | None, Query(description="Which data set; left out: the one reported on")] = None,
+    precision: Annotated[str | None, Query(description="bfloat16 or float32; left out: the first fitted")] = None,
+) -> Response:
+    """The reliability diagram of one evaluation, before and after calibration."""
+    manifest = catalog.store.read_manifest(model, version)
+    wanted = {"data": data, "precision": precision or manifest.precisions[0], "role": None if data else "report"}
+    for evaluation in manifest.report["evaluations"]:
+        if all(value in (None, evaluation[name]) for name, value in wanted.items()):
+            return Response(reliability_svg(evaluation), media_type=SVG)
+    raise NotFoundError(f"version {version} of {model} has no evaluation on data={data}, precision={precision}")
+
+
 def _card(catalog: Catalog, model: str) -> ModelCard:
     if model not in catalog.store.models():
         raise NotFoundError(f"no model {model!r}; there are: {', '.join(catalog.store.models()) or 'none'}")
-    active = catalog.store.active(model)
-    created = int(datetime.fromisoformat(active.history[-1].at).timestamp())
     predictor = catalog.predictors.get(model)
     if predictor is None:
-        reasons = [failure.reason for failure in catalog.failures if failure.model == model]
-        reason = reasons[0] if reasons else "still loading"
-        return ModelCard(id=model, created=created, status="failed", reason=reason, version=active.version)
+        return _unserved(catalog, model)
     manifest, network = predictor.manifest, predictor.pipeline.network
     return ModelCard(
         id=model,
-        created=created,
+        created=_created(catalog.store.active(model)),
         status="ready",
         version=predictor.version,
         task=manifest.task,
@@ -98,12 +124,28 @@ def _card(catalog: Catalog, model: str) -> ModelCard:
             ScoreDescription(name=name, kind=scored.score.kind.value)
             for name, scored in predictor.pipeline.scores.items()
         ],
-        calibration=calibration_summary(manifest.report, network.precision),
+        calibration=predictor.calibration,
     )
 
 
+def _unserved(catalog: Catalog, model: str) -> ModelCard:
+    reasons = [failure.reason for failure in catalog.failures if failure.model == model]
+    card = ModelCard(id=model, status="failed" if reasons else "loading", reason=reasons[0] if reasons else None)
+    with suppress(CheckpointError):  # the pointer itself may be what is damaged
+        active = catalog.store.active(model)
+        card.version, card.created = active.version, _created(active)
+    return card
+
+
+def _created(active: Active) -> int:
+    return int(datetime.fromisoformat(active.history[-1].at).timestamp())
+
+
 def _summary(catalog: Catalog, model: str, number: int, active: int) -> VersionSummary:
-    manifest = catalog.store.read_manifest(model, number)
+    try:
+        manifest = catalog.store.read_manifest(model, number)
+    except CheckpointError as error:
+        return VersionSummary(version=number, active=number == active, reason=str(error))
     return VersionSummary(
         version=number,
         active=number == active,

@@ -18,6 +18,9 @@ class Problem(BaseModel):
     errors: list[dict[str, Any]] | None = None
 
 
+RED_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGM4wcAAAAJcAMlDyBJGAAAAAElFTkSuQmCC"
+
+
 class ImageItem(BaseModel):
     """One image of a JSON request."""
 
@@ -30,12 +33,25 @@ class ImageItem(BaseModel):
 class ImagesRequest(BaseModel):
     """A JSON request to score images."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"images": [{"id": "red.png", "data": RED_PIXEL}], "top_k": 1}]},
+    )
 
     images: list[ImageItem] = Field(min_length=1)
     model: str | None = None
     scores: list[str] | None = Field(None, description="Scores to compute; left out: all that the version has")
-    top_k: int | None = Field(None, ge=1, le=1000)
+    top_k: int | None = Field(None, ge=1, le=1000, strict=True)
+
+
+class ScoreQuery(BaseModel):
+    """The options of a request to score, in the query; the body may say the same."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = Field(None, description="Which model; may be left out when one is served")
+    scores: list[str] | None = Field(None, description="Scores to compute, repeated or comma-separated; left out: all")
+    top_k: int | None = Field(None, ge=1, le=1000, description="Classes in `top`, 5 if not said")
 
 
 class TopEntry(BaseModel):
@@ -104,11 +120,11 @@ class ModelCard(BaseModel):
 
     id: str
     object: Literal["model"] = "model"
-    created: int = Field(description="Unix time of the move that made this version active")
+    created: int | None = Field(None, description="Unix time of the move that made this version active")
     owned_by: Literal["howsure"] = "howsure"
-    status: Literal["ready", "failed"]
+    status: Literal["ready", "loading", "failed"]
     reason: str | None = Field(None, description="Why the model is not served")
-    version: int
+    version: int | None = None
     task: str | None = None
     classes: int | None = None
     device: str | None = None
@@ -133,10 +149,11 @@ class VersionSummary(BaseModel):
 
     version: int
     active: bool
-    calibrator: str | None
-    scores: list[str]
-    precisions: list[str]
-    code_version: str
+    reason: str | None = Field(None, description="Why the version cannot be read")
+    calibrator: str | None = None
+    scores: list[str] = []
+    precisions: list[str] = []
+    code_version: str | None = None
 
 
 class Move(BaseModel):

@@ -13,12 +13,13 @@ from app.api.schemas import (
     FailedItem,
     Problem,
     ScoredItem,
+    ScoreQuery,
     ScoreResponse,
     ScoreUsage,
     TopEntry,
     UncertaintyValue,
 )
-from app.errors import HowsureError, InvalidError
+from app.errors import ClientGoneError, HowsureError, NoneScoredError
 from app.keys import Scope
 from app.scoring.intake import ImageInput
 from app.scoring.predictor import Prediction
@@ -55,11 +56,7 @@ async def score_images(
     request: Request,
     scorer: ScorerDep,
     settings: SettingsDep,
-    model: Annotated[str | None, Query(description="Which model; may be left out when one is served")] = None,
-    scores: Annotated[
-        list[str] | None, Query(description="Scores to compute, repeated or comma-separated; left out: all")
-    ] = None,
-    top_k: Annotated[int | None, Query(ge=1, le=1000, description="Classes in `top`, 5 if not said")] = None,
+    query: Annotated[ScoreQuery, Query()],
 ) -> Response:
     """Predict each image, with calibrated confidence and uncertainty scores.
 
@@ -67,7 +64,7 @@ async def score_images(
     an `error` in its place; when none can be scored, the response itself is the error.
     """
     scorer.batcher.check_room()
-    wanted = (await read_images(request, settings.max_items)).or_query(model, _split(scores), top_k)
+    wanted = (await read_images(request, settings.max_items)).or_query(query.model, _split(query.scores), query.top_k)
     scored = await _unless_gone(
         request,
         scorer.score(
@@ -78,8 +75,6 @@ async def score_images(
             timings=request.scope["timings"],
         ),
     )
-    if scored is None:
-        return Response(status_code=499)
     body = _response(wanted.images, scored)
     return Response(body.model_dump_json(exclude_none=True), media_type="application/json")
 
@@ -90,13 +85,15 @@ def _split(scores: list[str] | None) -> tuple[str, ...] | None:
     return tuple(name.strip() for entry in scores for name in entry.split(",") if name.strip())
 
 
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer | None:
-    """The result of `work`, or None, with the work cancelled, once the client has closed the connection."""
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer:
+    """The result of `work`; it is cancelled, and ClientGoneError raised, once the client has closed the connection."""
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        return task.result() if task.done() else None
+        if not task.done():
+            raise ClientGoneError("the client closed the connection before its answer was there")
+        return task.result()
     finally:
         gone.cancel()
         task.cancel()
@@ -150,13 +147,8 @@ def _failed_item(image: ImageInput, error: HowsureError) -> FailedItem:
 def _only_failures(images: Sequence[ImageInput], failed: Sequence[HowsureError]) -> HowsureError:
     if len(failed) == 1:
         return failed[0]
-    statuses = {error.status for error in failed}
-    problem = InvalidError(
-        f"none of the {len(failed)} images could be scored",
-        errors=[{"input": image.name, **error.problem()} for image, error in zip(images, failed, strict=True)],
-    )
-    problem.status = statuses.pop() if len(statuses) == 1 else problem.status
-    return problem
+    errors = [{"input": image.name, **error.problem()} for image, error in zip(images, failed, strict=True)]
+    return NoneScoredError(f"none of the {len(failed)} images could be scored", failed, errors)
 
 
 def _digits(value: float) -> float:

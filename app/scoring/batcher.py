@@ -1,7 +1,10 @@
-"""Turns single items into batches for one model thread, and answers every caller, whatever fails.
+"""Turns single items into batches for the model threads, and answers every caller, whatever fails.
 
 An item is admitted (`reserve`), prepared by its caller, then handed over (`submit`). The thread blocks for the first
 item, then waits for items still being prepared, but at most `max_wait`; so a lone client never waits for company.
+
+A GPU has one model thread. A CPU has one a core, each running its batch on that core alone: cores that share a batch
+wait for each other after every layer, which costs most just when decoding wants a core as well.
 """
 
 import asyncio
@@ -11,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -32,7 +35,7 @@ class _Item(Generic[Work, Result]):
 
 
 class Batcher(Generic[Work, Result]):
-    """`run` gets 1..max_batch items of one `group` on the model thread and returns one result an item, in order."""
+    """`run` gets 1..max_batch items of one `group` on a model thread and returns one result an item, in order."""
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class Batcher(Generic[Work, Result]):
         max_batch: int,
         max_wait: float,
         capacity: int,
+        threads: int = 1,
         observe: Callable[[int, float, float], None] = lambda size, waited, ran: None,
     ) -> None:
         self._run = run
@@ -51,19 +55,25 @@ class Batcher(Generic[Work, Result]):
         self._capacity = capacity
         self._observe = observe
         self._queue: deque[_Item[Work, Result]] = deque()
+        self._running: dict[str, list[_Item[Work, Result]]] = {}  # what each busy thread has in hand
         self._changed = threading.Condition()
         self._preparing = 0  # admitted, not yet submitted
         self._admitted = 0  # admitted, not yet answered
         self._closing = False
+        self._ended: HowsureError | None = None  # what every item gets from now on
         self._rate = 0.0  # items a second, smoothed
-        self._thread = threading.Thread(target=self._loop, name="howsure-model", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._loop, name=f"howsure-model-{number}", daemon=True)
+            for number in range(threads)
+        ]
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     @property
     def alive(self) -> bool:
-        return self._thread.is_alive()
+        return self._ended is None and all(thread.is_alive() for thread in self._threads)
 
     @property
     def admitted(self) -> int:
@@ -72,7 +82,9 @@ class Batcher(Generic[Work, Result]):
 
     def check_room(self, items: int = 1) -> None:
         """Raises QueueFullError or NotReadyError if `reserve` would; cheap, for asking before a body is read."""
-        if self._closing or not self._thread.is_alive():
+        if self._ended is not None:
+            raise NotReadyError(self._ended.detail)
+        if self._closing or not self.alive:
             raise NotReadyError("the server is shutting down" if self._closing else "the model thread is not running")
         if self._admitted + items > self._capacity:
             seconds = self._seconds_until_room(items)
@@ -92,24 +104,25 @@ class Batcher(Generic[Work, Result]):
             with self._changed:
                 self._admitted -= items
                 self._preparing -= reservation.unsettled
+                reservation.unsettled = 0
                 self._changed.notify_all()
 
     async def close(self, timeout: float) -> None:
-        """Refuse new items, finish what is queued, stop the thread; after `timeout` seconds the rest gets an error."""
+        """Refuse new items, finish what is queued, stop the threads; after `timeout` seconds the rest gets an error."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        await asyncio.to_thread(self._thread.join, timeout)
-        self._answer_all(list(self._queue), NotReadyError("the server shut down before this item was scored"))
+        await asyncio.to_thread(self._join, time.monotonic() + timeout)
+        self._end(NotReadyError("the server shut down before this item was scored"))
 
     def hand_over(self, work: Work) -> asyncio.Future[Result]:
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         with self._changed:
             self._preparing -= 1
-            if self._thread.is_alive():
+            if self._ended is None:
                 self._queue.append(_Item(work, self._group(work), future))
             else:
-                future.set_exception(NotReadyError("the server shut down before this item was scored"))
+                future.set_exception(self._ended)
             self._changed.notify_all()
         return future
 
@@ -122,42 +135,51 @@ class Batcher(Generic[Work, Result]):
         excess = self._admitted + items - self._capacity
         return max(1, math.ceil(excess / self._rate)) if self._rate else 1
 
+    def _join(self, deadline: float) -> None:
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
     def _loop(self) -> None:
-        batch: list[_Item[Work, Result]] = []
+        name = threading.current_thread().name
         try:
             while not self._finished():
-                batch = self._next_batch()
+                batch = self._next_batch(name)
                 if batch:
                     self._process(batch)
         except BaseException as error:
             log.critical("model thread died", exc_info=error, extra={"event": "model_thread_died"})
-            self._closing = True
-            self._answer_all(
-                [*batch, *self._queue], InternalError("the model thread died; the server must be restarted")
-            )
-            raise
+            self._end(InternalError("the model thread died; the server must be restarted"))
 
     def _finished(self) -> bool:
         with self._changed:
             return self._closing and not self._preparing and not self._queue
 
-    def _next_batch(self) -> list[_Item[Work, Result]]:
-        """Blocks for the first item; empty when closing, or when every caller has gone."""
+    def _next_batch(self, thread: str) -> list[_Item[Work, Result]]:
+        """Blocks for the first item; empty when closing, when another thread was faster, or all callers have gone."""
         with self._changed:
+            self._running.pop(thread, None)
             self._changed.wait_for(lambda: self._queue or (self._closing and not self._preparing))
             self._changed.wait_for(self._enough, timeout=self._max_wait)
-            return self._take()
+            batch = self._take()
+            if batch:
+                self._running[thread] = batch
+            return batch
 
     def _enough(self) -> bool:
         return len(self._queue) >= self._max_batch or not self._preparing
 
     def _take(self) -> list[_Item[Work, Result]]:
-        """The oldest item and those of its group, in order; items whose caller has gone are dropped."""
+        """The oldest item and those of its group, in order; items whose caller has gone are dropped.
+
+        Idle threads share what waits, so that none stays idle while another has it all.
+        """
         waiting = [item for item in self._queue if not item.future.cancelled()]
+        idle = len(self._threads) - len(self._running)
+        most = min(self._max_batch, math.ceil(len(waiting) / idle))
         batch: list[_Item[Work, Result]] = []
         rest: deque[_Item[Work, Result]] = deque()
         for item in waiting:
-            fits = len(batch) < self._max_batch and item.group == waiting[0].group
+            fits = len(batch) < most and item.group == waiting[0].group
             (batch if fits else rest).append(item)
         self._queue = rest
         return batch
@@ -166,7 +188,8 @@ class Batcher(Generic[Work, Result]):
         started = time.perf_counter()
         outcomes = self._attempt(batch)
         seconds = time.perf_counter() - started
-        self._rate = 0.8 * self._rate + 0.2 * len(batch) / seconds if self._rate else len(batch) / seconds
+        rate = len(self._threads) * len(batch) / seconds
+        self._rate = 0.8 * self._rate + 0.2 * rate if self._rate else rate
         self._observe(len(batch), started - batch[0].queued_at, seconds)
         _settle(batch, outcomes)
 
@@ -183,8 +206,14 @@ class Batcher(Generic[Work, Result]):
             log.error("item failed", exc_info=error, extra={"event": "item_failed"})
             return [error if isinstance(error, HowsureError) else InternalError("the model failed on this item")]
 
-    def _answer_all(self, items: list[_Item[Work, Result]], error: HowsureError) -> None:
-        self._queue.clear()
+    def _end(self, error: HowsureError) -> None:
+        """Answer everything that is queued, running (a stuck run never returns) or still to come with `error`."""
+        with self._changed:
+            self._closing = True
+            self._ended = self._ended or error
+            items = [*(item for batch in self._running.values() for item in batch), *self._queue]
+            self._queue.clear()
+            self._changed.notify_all()
         outcomes: list[Result | HowsureError] = [error] * len(items)
         _settle(items, outcomes)
 
@@ -198,13 +227,18 @@ class Reservation(Generic[Work, Result]):
 
     def submit(self, work: Work) -> asyncio.Future[Result]:
         """Hand a prepared item over; cancel the future to drop the item."""
-        self.unsettled -= 1
+        self._settle_one()
         return self._batcher.hand_over(work)
 
     def withdraw(self) -> None:
         """An item could not be prepared: nobody needs to wait for it."""
-        self.unsettled -= 1
+        self._settle_one()
         self._batcher.give_up()
+
+    def _settle_one(self) -> None:
+        if self.unsettled == 0:
+            raise RuntimeError("more items than reserved, or the reservation has ended")
+        self.unsettled -= 1
 
 
 def _settle(items: list[_Item[Work, Result]], outcomes: list[Result | HowsureError]) -> None:
@@ -213,7 +247,7 @@ def _settle(items: list[_Item[Work, Result]], outcomes: list[Result | HowsureErr
     for item, outcome in zip(items, outcomes, strict=True):
         by_loop.setdefault(item.future.get_loop(), []).append((item.future, outcome))
     for loop, pairs in by_loop.items():
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
             loop.call_soon_threadsafe(_resolve, pairs)
 
 

@@ -2,16 +2,15 @@
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-
-import torch
 
 from app.errors import InvalidError, NotFoundError, NotReadyError
 from app.scoring.predictor import Predictor
 from app.settings import Settings
 from models.checkpoints.shipped import install_shipped
 from models.core.device import choose_device
-from models.core.errors import ModelSideError
 from models.core.store import CheckpointStore
 from models.pipeline import load_pipeline
 
@@ -38,14 +37,11 @@ class Catalog:
 
     def load(self) -> None:
         """Install what ships with the release, then load, verify and warm up the active version of every model."""
-        install_shipped(self.store)
-        torch.set_num_threads(self.settings.cores)
+        with self._recorded("shipped checkpoints"):
+            install_shipped(self.store)
         for model in self.store.models():
-            try:
+            with self._recorded(model):
                 self.predictors[model] = self._load(model)
-            except (ModelSideError, RuntimeError, OSError, ValueError) as error:
-                log.error("model not loaded", exc_info=error, extra={"event": "model_not_loaded", "model": model})
-                self.failures.append(LoadFailure(model, str(error)))
         self.loaded = True
 
     def get(self, model: str | None) -> Predictor:
@@ -66,6 +62,15 @@ class Catalog:
             raise InvalidError(f"name a model (there are: {known}) or set HOWSURE_DEFAULT_MODEL")
         return next(iter(self.predictors))
 
+    @contextmanager
+    def _recorded(self, model: str) -> Iterator[None]:
+        # A damaged version can raise nearly anything; whatever it is must not hide the other models.
+        try:
+            yield
+        except Exception as error:
+            log.error("model not loaded", exc_info=error, extra={"event": "model_not_loaded", "model": model})
+            self.failures.append(LoadFailure(model, str(error) or repr(error)))
+
     def _load(self, model: str) -> Predictor:
         started = time.perf_counter()
         number = self.store.active(model).version
@@ -78,7 +83,7 @@ class Catalog:
             compiled=self.settings.compiled,
         )
         predictor = Predictor(model, number, version.manifest, pipeline)
-        predictor.warm_up((1, self.settings.max_batch))
+        predictor.warm_up(self.settings.max_batch, self.settings.cores)
         network = pipeline.network
         fields = {"event": "model_loaded", "model": model, "version": number, "device": str(network.device)}
         seconds = round(time.perf_counter() - started, 2)

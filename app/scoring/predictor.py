@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.core.device import use_cores
 from models.core.manifest import Manifest
+from models.core.report import calibration_summary
 from models.pipeline import Answers, Pipeline
 
 
@@ -47,19 +49,22 @@ class Predictor:
         self.version = version
         self.manifest = manifest
         self.pipeline = pipeline
+        self.calibration = calibration_summary(manifest.report, pipeline.network.precision)
 
-    def predict(self, batch: list[Work]) -> list[Prediction]:
-        """One forward pass; what any item asks for is computed for all, and each gets what it asked for."""
+    def predict(self, batch: list[Work], cores: int) -> list[Prediction]:
+        """One forward pass on so many cores of a CPU; each item gets the scores that it asked for."""
+        use_cores(cores)
         scores = [name for name in self.pipeline.scores if any(name in work.scores for work in batch)]
         answers = self.pipeline.answer(
             np.stack([work.pixels for work in batch]), scores, max(work.top_k for work in batch)
         )
         return [self._prediction(answers, row, work) for row, work in enumerate(batch)]
 
-    def warm_up(self, sizes: tuple[int, ...]) -> None:
-        """Run every batch size once, so that no caller pays for first-time set-up."""
+    def warm_up(self, max_batch: int, cores: int) -> None:
+        """Run every batch that can come once, so that no caller pays for kernels being made for a new shape."""
         spec = self.pipeline.network.input_spec
-        for size in sizes:
+        for size, width in [(1, cores), *((size, 1) for size in range(1, max_batch + 1))]:
+            use_cores(width)
             self.pipeline.answer(np.zeros((size, spec.height, spec.width, 3), np.uint8), self.pipeline.scores)
 
     def _prediction(self, answers: Answers, row: int, work: Work) -> Prediction:

@@ -13,6 +13,7 @@ from app.scoring.intake import ImageInput, Limits, decode
 from app.scoring.predictor import Prediction, Predictor, Work
 from app.settings import Settings
 from app.telemetry import Metrics
+from models.core.device import model_threads
 
 Outcome = Prediction | HowsureError
 
@@ -35,11 +36,12 @@ class Scorer:
         self.limits = Limits(settings.max_image_bytes, settings.max_image_pixels)
         self.decoders = ThreadPoolExecutor(max(2, settings.cores), thread_name_prefix="howsure-decode")
         self.batcher: Batcher[Work, Prediction] = Batcher(
-            run=lambda batch: batch[0].predictor.predict(batch),
+            run=self._predict,
             group=lambda work: work.predictor,
             max_batch=settings.max_batch,
             max_wait=settings.max_wait_ms / 1000,
             capacity=settings.queue_items,
+            threads=model_threads(settings.device, settings.cores),
             observe=self._observe_batch,
         )
 
@@ -101,6 +103,10 @@ class Scorer:
             return await room.submit(Work(predictor, pixels, scores, top_k))
         except HowsureError as error:
             return error
+
+    def _predict(self, batch: list[Work]) -> list[Prediction]:
+        alone = self.batcher.admitted <= len(batch)
+        return batch[0].predictor.predict(batch, cores=self.settings.cores if alone else 1)
 
     def _observe_batch(self, size: int, waited: float, ran: float) -> None:
         self.metrics.batch.observe(size)

@@ -57,9 +57,9 @@ def cut_at(network: nn.Module, head: object, *, output: Callable[[Any], Tensor] 
     linear layer of the network, with bias.
     """
     if not isinstance(head, nn.Linear) or head.bias is None:
-        found = type(head).__name__
+        found = "nn.Linear without bias" if isinstance(head, nn.Linear) else type(head).__name__
         raise UnsupportedError(f"{type(network).__name__}: the last layer must be nn.Linear with bias, it is {found}")
-    names = [name for name, module in network.named_modules() if module is head]
+    names = [name for name, module in network.named_modules(remove_duplicate=False) if module is head]
     if len(names) != 1:
         raise UnsupportedError(f"{type(network).__name__}: the last linear layer stands in {len(names)} places")
     network.set_submodule(names[0], nn.Identity())

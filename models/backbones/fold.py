@@ -30,7 +30,7 @@ def fold_batch_norm(network: nn.Module, images: Tensor) -> nn.Module:
 def _pairs(network: nn.Module, images: Tensor) -> list[tuple[nn.Conv2d, str]]:
     names = {module: name for name, module in network.named_modules()}
     produced: dict[int, tuple[nn.Conv2d, Tensor]] = {}
-    pairs: list[tuple[nn.Conv2d, str]] = []
+    pairs: list[tuple[nn.Conv2d, nn.Module]] = []
     calls: Counter[nn.Module] = Counter()
 
     def after_convolution(module: nn.Module, _: Any, output: Tensor) -> None:
@@ -39,8 +39,9 @@ def _pairs(network: nn.Module, images: Tensor) -> list[tuple[nn.Conv2d, str]]:
         produced[id(output)] = (module, output)
 
     def before_norm(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        calls[module] += 1
         if id(inputs[0]) in produced:
-            pairs.append((produced[id(inputs[0])][0], names[module]))
+            pairs.append((produced[id(inputs[0])][0], module))
 
     hooks = [
         module.register_forward_hook(after_convolution)
@@ -52,7 +53,8 @@ def _pairs(network: nn.Module, images: Tensor) -> list[tuple[nn.Conv2d, str]]:
     network(images)
     for hook in hooks:
         hook.remove()
-    return [(convolution, name) for convolution, name in pairs if calls[convolution] == 1]
+    # A layer that stands in two places cannot take up what follows, or go, in one of them.
+    return [(convolution, names[norm]) for convolution, norm in pairs if calls[convolution] == calls[norm] == 1]
 
 
 def _fold(network: nn.Module, convolution: nn.Conv2d, norm_name: str) -> None:

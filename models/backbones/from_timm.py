@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from models.backbones.backbone import Backbone, BackboneKind, ImportedNetwork, cut_at
 from models.core.errors import UnsupportedError
-from models.core.input_spec import InputSpec
+from models.core.input_spec import RESAMPLING, InputSpec
 
 
 def build(name: str, arguments: dict[str, Any]) -> nn.Module:
@@ -26,7 +26,8 @@ def load(source: str) -> ImportedNetwork:
     return ImportedNetwork(
         network=network,
         name=network.pretrained_cfg["architecture"],
-        arguments={"num_classes": network.num_classes},
+        # Options such as the image size that a checkpoint's own config.json sets.
+        arguments=getattr(network, "_model_args", {}) | {"num_classes": network.num_classes},
         input_spec=input_spec(network),
         classes=tuple(labels) if labels else None,
     )
@@ -37,9 +38,13 @@ def input_spec(network: nn.Module) -> InputSpec:
     import timm.data
 
     config = timm.data.resolve_model_data_config(network)
-    if config["crop_mode"] not in ("center", "squash") or config["input_size"][0] != 3:
-        raise UnsupportedError(f"timm crop mode {config['crop_mode']!r}, input {config['input_size']} is not supported")
-    _, height, width = config["input_size"]
+    channels, height, width = config["input_size"]
+    # timm's squash with a share below 1 cuts a frame off the squashed image, which InputSpec cannot say.
+    whole = config["crop_mode"] == "squash" and config["crop_pct"] == 1
+    centre = config["crop_mode"] == "center" and height == width
+    if channels != 3 or not (whole or centre) or config["interpolation"] not in RESAMPLING:
+        wanted = {name: config[name] for name in ("crop_mode", "crop_pct", "input_size", "interpolation")}
+        raise UnsupportedError(f"timm preprocessing {wanted} is not supported")
     return InputSpec(
         height=height,
         width=width,
@@ -47,7 +52,7 @@ def input_spec(network: nn.Module) -> InputSpec:
         interpolation=config["interpolation"],
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
-        fit="crop" if config["crop_mode"] == "center" else "squash",
+        fit="crop" if centre else "squash",
     )
 
 

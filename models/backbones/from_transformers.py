@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from models.backbones.backbone import Backbone, BackboneKind, ImportedNetwork, cut_at
 from models.core.errors import UnsupportedError
-from models.core.input_spec import InputSpec
+from models.core.input_spec import RESAMPLING, InputSpec
 
 
 def build(name: str, arguments: dict[str, Any]) -> nn.Module:
@@ -36,10 +36,18 @@ def load(source: str) -> ImportedNetwork:
 
 
 def input_spec(processor: Any) -> InputSpec:
-    """The input spec out of an image processor that resizes, centre-crops or not, and normalises."""
+    """The input spec out of an image processor that resizes, centre-crops or not, and normalises.
+
+    Raises UnsupportedError for one that does less, more, or otherwise.
+    """
+    missing = [step for step in ("do_resize", "do_rescale", "do_normalize") if not getattr(processor, step, True)]
+    if missing or abs(processor.rescale_factor * 255 - 1) > 1e-6:
+        raise UnsupportedError(f"image processor without {missing}, scaling by {processor.rescale_factor}")
     size = dict(processor.size)
     mean, std = tuple(processor.image_mean), tuple(processor.image_std)
     interpolation = Image.Resampling(int(processor.resample)).name.lower()
+    if interpolation not in RESAMPLING:
+        raise UnsupportedError(f"image processor with interpolation {interpolation} is not supported")
     if "height" in size:
         height, width = size["height"], size["width"]
         return InputSpec(height, width, min(height, width), interpolation, mean, std, fit="squash")
@@ -50,7 +58,9 @@ def input_spec(processor: Any) -> InputSpec:
 
 
 def cut(network: nn.Module) -> Backbone:
-    return cut_at(network, getattr(network, "classifier", None), output=_logits)
+    head = getattr(network, "classifier", None)
+    # ResNet and RegNet flatten the pooled features as the first step of their classifier.
+    return cut_at(network, head[-1] if isinstance(head, nn.Sequential) else head, output=_logits)
 
 
 def _logits(output: Any) -> Tensor:

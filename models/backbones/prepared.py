@@ -63,7 +63,7 @@ def prepare(
 ) -> PreparedNetwork:
     """Cut, fold, fix to the input size, cast and move a copy of `network`, which stays as it is."""
     backbone = backbone_kind(kind).cut(copy.deepcopy(network).eval())
-    example = torch.randn(2, 3, input_spec.height, input_spec.width, generator=torch.Generator().manual_seed(0))
+    example = torch.randn(1, 3, input_spec.height, input_spec.width, generator=torch.Generator().manual_seed(0))
     trunk = backbone_kind(kind).for_size(fold_batch_norm(backbone.trunk, example), example)
     trunk = trunk.to(device=device, dtype=PRECISIONS[precision], memory_format=torch.channels_last)  # type: ignore[call-overload]
     return PreparedNetwork(

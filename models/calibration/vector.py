@@ -33,7 +33,8 @@ class Vector(Calibrator):
 
         def closure() -> Tensor:
             optimiser.zero_grad()
-            nll = torch.nn.functional.cross_entropy((common + scale).exp() * logits + offset, labels)
+            scaled = outputs.masked((common + scale).exp() * logits + offset)
+            nll = torch.nn.functional.cross_entropy(scaled, labels)
             loss = nll + strength * (scale.square().sum() + offset.square().sum())
             loss.backward()  # type: ignore[no-untyped-call]
             return loss
@@ -44,4 +45,5 @@ class Vector(Calibrator):
 
     def transform(self, outputs: ModelOutputs) -> ModelOutputs:
         self.require_fitted()
+        self.check_classes(outputs)
         return outputs.with_calibrated(outputs.logits * self._state["scale"] + self._state["offset"])

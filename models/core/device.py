@@ -38,10 +38,21 @@ def choose_precision(device: torch.device, fitted: tuple[str, ...], name: str = 
     """
     if name == "auto":
         preferred = ("bfloat16", "float32") if fast_bfloat16(device) else ("float32", "bfloat16")
-        return next(precision for precision in preferred if precision in fitted)
+        name = next((precision for precision in preferred if precision in fitted), name)
     if name not in fitted:
         raise UnsupportedError(f"precision {name!r} was not fitted for this checkpoint; fitted: {', '.join(fitted)}")
     return name
+
+
+def model_threads(name: str, cores: int) -> int:
+    """How many forward passes run at once on the device of this name: one on CUDA, one a core on a CPU."""
+    return 1 if choose_device(name).type == "cuda" else cores
+
+
+def use_cores(count: int) -> None:
+    """Let CPU operators of the calling thread spread over so many cores."""
+    if torch.get_num_threads() != count:
+        torch.set_num_threads(count)
 
 
 def seed_everything(seed: int) -> None:

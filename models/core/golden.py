@@ -66,6 +66,8 @@ def distance(stored: GoldenRow, answer: GoldenRow) -> float:
     """Largest of |log ratio| of the confidences and the scores' differences, relative to scores larger than 1."""
     if stored.scores.keys() != answer.scores.keys():
         raise CheckpointError(f"golden scores {sorted(stored.scores)} against {sorted(answer.scores)}")
+    if not answer.confidence > 0 or any(math.isnan(value) for value in answer.scores.values()):
+        return math.inf
     relative = [abs(value - answer.scores[name]) / max(1.0, abs(value)) for name, value in stored.scores.items()]
     return max(abs(math.log(stored.confidence / answer.confidence)), *relative, 0.0)
 

@@ -5,13 +5,25 @@ import warnings
 from enum import StrEnum
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from models.core.errors import ModelSideError
 from models.core.input_spec import InputSpec
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_PIXELS = 50_000_000
+
+# EXIF orientation → what undoes it; the last four also swap width and height.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+TURNED = (5, 6, 7, 8)
 
 # Pillow warns above its own limit and raises at twice that; both have to end in the same refusal.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
@@ -44,10 +56,10 @@ def read_image(content: bytes, spec: InputSpec, *, max_pixels: int = MAX_PIXELS)
     width, height = image.size
     if width * height > max_pixels:
         raise ImageError(Refusal.PIXELS, f"image has {width} x {height} pixels, at most {max_pixels} are allowed")
-    # A phone's JPEG may carry more pictures behind the first (MPO); the first is the photograph.
-    if getattr(image, "is_animated", False) and image.format != "MPO":
-        raise ImageError(Refusal.ANIMATED, "image has several frames or pages; send each as an image of its own")
     try:
+        # A phone's JPEG may carry more pictures behind the first (MPO); the first is the photograph.
+        if getattr(image, "is_animated", False) and image.format != "MPO":
+            raise ImageError(Refusal.ANIMATED, "image has several frames or pages; send each as an image of its own")
         return _decode(image, spec)
     except ImageError:
         raise
@@ -68,12 +80,15 @@ def _open(content: bytes) -> Image.Image:
 
 
 def _decode(image: Image.Image, spec: InputSpec) -> Image.Image:
-    orientation = _orientation(image)
     if spec.draft:
-        image.draft("RGB", spec.draft_size(*image.size))
+        turned = _orientation(image) in TURNED
+        width, height = spec.draft_size(*(image.size[::-1] if turned else image.size))
+        image.draft("RGB", (height, width) if turned else (width, height))
     image.load()
+    # Asked for again: Pillow has already turned a TIFF while loading it, and then says 1.
+    turn = TURNS.get(_orientation(image))
     rgb = _to_rgb(image)
-    return ImageOps.exif_transpose(rgb) if orientation != 1 else rgb
+    return rgb if turn is None else rgb.transpose(turn)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -84,20 +99,18 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
-        return image
-    if image.mode == "F":
-        raise ImageError(Refusal.MODE, "float images have no agreed range; convert to 8 or 16 bits first")
-    if image.mode.startswith("I"):
+    if image.mode in ("F", "I", "LAB"):
+        raise ImageError(Refusal.MODE, f"pixels of type {image.mode} have no agreed range; convert to 8 or 16 bits RGB")
+    if image.mode.startswith("I;16"):
         return _from_16_bits(image)
     if image.has_transparency_data:
         colours = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _from_16_bits(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise ImageError(Refusal.MODE, "32-bit images have no agreed range; convert to 8 or 16 bits first")
+    values = np.asarray(image)
+    if "transparency" in image.info:
+        values = np.where(values == image.info["transparency"], 65535, values)
     return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")

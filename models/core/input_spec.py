@@ -1,6 +1,5 @@
 """How an image becomes a network input. The spec travels with the checkpoint; training and serving share this code."""
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -56,20 +55,22 @@ class InputSpec:
     def pixels(self, image: Image.Image) -> NDArray[np.uint8]:
         """One RGB image to (height, width, 3) uint8.
 
-        Equal to resizing the whole image and then cropping, but only the pixels that survive the crop are computed.
+        Equal to resizing the whole image and then cropping, up to Pillow's rounding between the two axes, but only the
+        pixels that survive the crop are computed.
         """
         if image.mode != "RGB":
             raise ValueError(f"expected an RGB image, got mode {image.mode!r}")
         whole = (0.0, 0.0, float(image.width), float(image.height))
         box = whole if self.fit == "squash" else self._crop_box(*image.size)
-        return np.asarray(image.resize((self.width, self.height), RESAMPLING[self.interpolation], box=box))
+        # A copy, since what Pillow lends is read-only, which torch warns about.
+        return np.array(image.resize((self.width, self.height), RESAMPLING[self.interpolation], box=box))
 
     def draft_size(self, width: int, height: int) -> tuple[int, int]:
         """The smallest size a `width` x `height` JPEG may be decoded at without being enlarged afterwards."""
         if self.fit == "squash":
             return self.width, self.height
-        scale = self.resize / min(width, height)
-        return math.ceil(width * scale), math.ceil(height * scale)
+        shorter = min(width, height)
+        return -(-width * self.resize // shorter), -(-height * self.resize // shorter)
 
     def _crop_box(self, width: int, height: int) -> tuple[float, float, float, float]:
         scale = self.resize / min(width, height)
@@ -82,6 +83,9 @@ class InputSpec:
         """(N, height, width, 3) uint8 to a normalised (N, 3, height, width) tensor in channels_last order."""
         if pixels.shape[1:] != (self.height, self.width, 3) or pixels.dtype != np.uint8:
             raise ValueError(f"expected uint8 (N, {self.height}, {self.width}, 3), got {pixels.dtype} {pixels.shape}")
-        images = torch.from_numpy(pixels).to(device, non_blocking=True).permute(0, 3, 1, 2).to(torch.float32)
-        mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (self.mean, self.std))
-        return images.div_(255).sub_(mean).div_(std).to(dtype)
+        count = pixels.shape[0]
+        # One row of pixels is one long vector here, which is four times as fast as broadcasting over three channels.
+        rows = torch.from_numpy(pixels).to(device, non_blocking=True).reshape(count * self.height, -1)
+        mean, std = (torch.tensor(values, device=device).repeat(self.width) for values in (self.mean, self.std))
+        normalised = rows.to(torch.float32).mul_(1 / (255 * std)).sub_(mean / std).to(dtype)
+        return normalised.view(count, self.height, self.width, 3).permute(0, 3, 1, 2)

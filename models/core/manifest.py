@@ -86,12 +86,23 @@ def _typed(found: dict[str, Any]) -> dict[str, Any]:
     backbone = dict(found["backbone"])
     if backbone.get("origin") is not None:
         backbone["origin"] = WeightsOrigin(**backbone["origin"])
+    for name in ("seeds", "report", "files"):
+        if not isinstance(found[name], dict):
+            raise TypeError(f"{name} must be an object")
+    if not isinstance(found["calibrator"], str | None):
+        raise TypeError("calibrator must be a name or null")
     return {
         **found,
         "backbone": BackboneRecord(**backbone),
-        "classes": tuple(found["classes"]),
+        "classes": _texts(found, "classes"),
         "input_spec": InputSpec.from_dict(found["input_spec"]),
-        "scores": tuple(found["scores"]),
-        "precisions": tuple(found["precisions"]),
+        "scores": _texts(found, "scores"),
+        "precisions": _texts(found, "precisions"),
         "data": tuple(DataUse(**use) for use in found["data"]),
     }
+
+
+def _texts(found: dict[str, Any], name: str) -> tuple[str, ...]:
+    if not isinstance(found[name], list) or not all(isinstance(text, str) for text in found[name]):
+        raise TypeError(f"{name} must be a list of names")
+    return tuple(found[name])

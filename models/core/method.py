@@ -95,15 +95,25 @@ class Calibrator(Method):
         """The outputs with `calibrated` logits (N, C) set; each row depends on that row only. Raises UnfittedError."""
 
     def check_labels(self, outputs: ModelOutputs, labels: Tensor) -> None:
-        if labels.shape != (len(outputs),):
-            raise ValueError(f"labels must be ({len(outputs)},), got {tuple(labels.shape)}")
+        """Raises ValueError, saying what to change, for outputs and labels that nothing can be fitted on."""
+        self.check_classes(outputs)
+        if labels.shape != (len(outputs),) or labels.dtype != torch.int64:
+            raise ValueError(f"labels must be ({len(outputs)},) int64, got {tuple(labels.shape)} {labels.dtype}")
         if len(outputs) == 0:
             raise ValueError("cannot fit on zero rows")
-        if not bool(torch.isfinite(outputs.logits).all()):
-            raise ValueError("logits hold NaN or infinity; remove those rows before fitting")
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= self.dimensions.classes:
             raise ValueError(f"labels must lie in 0..{self.dimensions.classes - 1}, got {low}..{high}")
+        present = torch.ones_like(outputs.logits, dtype=torch.bool) if outputs.mask is None else outputs.mask
+        if not bool(torch.isfinite(outputs.logits[present]).all()):
+            raise ValueError("logits hold NaN or infinity; remove those rows before fitting")
+        if not bool(present.gather(1, labels[:, None]).all()):
+            raise ValueError("a label names a choice that its item does not have")
+
+    def check_classes(self, outputs: ModelOutputs) -> None:
+        """Raises ValueError unless the logits have the number of classes that the calibrator is sized for."""
+        if outputs.logits.shape[1] != self.dimensions.classes:
+            raise ValueError(f"{self.name} is for {self.dimensions.classes} classes, got {outputs.logits.shape[1]}")
 
 
 class UncertaintyScore(Method):

@@ -50,13 +50,13 @@ class ModelOutputs:
 
     def log_probabilities(self) -> Tensor:
         """(N, C): log-softmax of the network's own logits over the choices an item has."""
-        return torch.log_softmax(self._masked(self.logits), dim=1)
+        return torch.log_softmax(self.masked(self.logits), dim=1)
 
     def calibrated_log_probabilities(self) -> Tensor:
         """(N, C): log-softmax of the calibrated logits. Raises MissingOutputError before calibration."""
         if self.calibrated is None:
             raise MissingOutputError("no calibrated logits: call a calibrator's transform() first")
-        return torch.log_softmax(self._masked(self.calibrated), dim=1)
+        return torch.log_softmax(self.masked(self.calibrated), dim=1)
 
     def require_features(self) -> Tensor:
         """(N, D): the features, or MissingOutputError when they were not prepared."""
@@ -64,5 +64,6 @@ class ModelOutputs:
             raise MissingOutputError("no features: this method declares Needs.FEATURES, prepare them with the pipeline")
         return self.features
 
-    def _masked(self, logits: Tensor) -> Tensor:
+    def masked(self, logits: Tensor) -> Tensor:
+        """`logits` (N, C) of these items, -infinity where an item does not have the choice."""
         return logits if self.mask is None else logits.masked_fill(~self.mask, -torch.inf)

@@ -29,7 +29,7 @@ class Reference:
 
     @classmethod
     def load(cls, values: Tensor) -> Self:
-        if values.ndim != 1 or len(values) == 0 or bool((values.diff() < 0).any()):
+        if values.ndim != 1 or len(values) == 0 or not bool((values.diff() >= 0).all() and values.isfinite().all()):
             raise CheckpointError(f"reference values must be ascending (Q,), got shape {tuple(values.shape)}")
         return cls(values)
 

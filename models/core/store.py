@@ -35,6 +35,7 @@ from models.core.errors import CheckpointError, UnknownNameError
 from models.core.manifest import Manifest
 
 MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+VERSION_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class CheckpointStore:
     def versions(self, model: str) -> list[int]:
         """Published versions, ascending. Raises UnknownNameError."""
         folder = self._folder(model) / "versions"
-        found = sorted(int(path.parent.name) for path in folder.glob(f"[0-9]*/{MANIFEST}"))
+        found = [number for number in _numbers(folder) if (folder / str(number) / MANIFEST).is_file()]
         if not found:
             raise UnknownNameError("model", model, self.models())
         return found
@@ -103,8 +104,7 @@ class CheckpointStore:
         try:
             write_version(beside, version)
             with self.lock(model):
-                taken = [int(path.name) for path in folder.glob("[0-9]*")]
-                number = max(taken, default=0) + 1
+                number = max(_numbers(folder), default=0) + 1
                 beside.rename(folder / str(number))
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
@@ -177,3 +177,8 @@ class CheckpointStore:
         with (self.root / name / ".lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _numbers(folder: Path) -> list[int]:
+    """Numbers of the version folders, ascending; what people leave beside them, such as `2.bak`, is no version."""
+    return sorted(int(path.name) for path in folder.glob("*") if VERSION_NUMBER.fullmatch(path.name))

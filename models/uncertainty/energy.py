@@ -15,5 +15,4 @@ class Energy(UncertaintyScore):
     kind = Kind.EPISTEMIC
 
     def score(self, outputs: ModelOutputs) -> Tensor:
-        logits = outputs.logits if outputs.mask is None else outputs.logits.masked_fill(~outputs.mask, -torch.inf)
-        return -torch.logsumexp(logits, dim=1)
+        return -torch.logsumexp(outputs.masked(outputs.logits), dim=1)

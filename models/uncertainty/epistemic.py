@@ -18,7 +18,9 @@ class Epistemic(UncertaintyScore):
     kind = Kind.EPISTEMIC
 
     def score(self, outputs: ModelOutputs) -> Tensor:
-        log_probabilities = outputs.log_probabilities()
-        # 1 - ||p||^2 = sum_c p_c (1 - p_c), and 1 - p_c by expm1 keeps its digits where p_c is close to 1.
-        spread = (log_probabilities.exp() * -log_probabilities.expm1()).sum(dim=1)
+        probabilities = outputs.log_probabilities().exp()
+        # 1 - ||p||^2 out of the small probabilities alone: 1 - p of a nearly certain class has no digits left.
+        others = probabilities.scatter(1, probabilities.argmax(dim=1, keepdim=True), 0)
+        rest = others.sum(dim=1)
+        spread = rest * (2 - rest) - others.square().sum(dim=1)
         return (1 + outputs.require_features().square().sum(dim=1)) * spread

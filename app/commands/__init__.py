@@ -1,0 +1,1 @@
+"""The commands of `howsure`, one file a noun; `app/cli.py` puts them together."""

@@ -1,0 +1,217 @@
+"""Replies as tables for a terminal: readable at 80 columns, and without colour, as every bar has its number beside it.
+
+Names and messages come from files and servers, so they are shown as plain text, never as markup or control codes.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import PurePath
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from app.client_replies import Evaluation, FailedImage, Measures, ModelCard, ScoredImage, Uncertainty, Versions
+
+# From certain to uncertain; of the 256 colours that nearly every terminal has.
+COLOURS = ("green3", "chartreuse3", "yellow3", "dark_orange", "red1")
+WIDE = 100
+
+HOW_TO_READ_SCORES = (
+    "Confidence is the calibrated probability that the label is right; a percentile is the share of the model's"
+    " reference images that are less uncertain, so an image with a high one is better shown to a person."
+)
+HOW_TO_READ_CALIBRATION = (
+    "ECE is the mean gap between confidence and accuracy, lower is better; the floor beside it is what a perfectly"
+    " calibrated model would read on as many rows, so a gap to the floor counts, not to zero."
+)
+
+
+def show_scores(console: Console, items: Iterable[ScoredImage | FailedImage], title: str) -> None:
+    """One block of rows for each image, a sentence how to read them, and below it what failed and why."""
+    items = list(items)
+    scored = [item for item in items if isinstance(item, ScoredImage)]
+    if scored:
+        console.print(_score_table(console, scored, title))
+        console.print(Text(HOW_TO_READ_SCORES, style="dim"))
+    for item in items:
+        if isinstance(item, FailedImage):
+            reason = f"{item.input}: not scored: {item.error.detail} ({item.error.code})"
+            console.print(Text(_plain(reason), style="red"))
+
+
+def show_models(console: Console, cards: Sequence[ModelCard]) -> None:
+    table = _table("model", "version", "status", "task", "calibrator", "scores")
+    table.columns[0].no_wrap = True
+    for card in cards:
+        table.add_row(
+            Text(_plain(card.id), style="bold"),
+            _text(card.version),
+            _status(card),
+            _text(card.task),
+            _text(card.calibrator),
+            Text(", ".join(card.scores) or "-"),
+        )
+    console.print(table)
+    for card in cards:
+        if card.reason:
+            console.print(Text(f"{_plain(card.id)} is not served: {_plain(card.reason)}", style="red"))
+        elif card.calibration and card.calibration.warnings:
+            hint = f"warning: calibration did harm on some data; see `howsure models show {_plain(card.id)}`"
+            console.print(Text(hint, style="yellow3"))
+
+
+def show_model(console: Console, card: ModelCard) -> None:
+    """The card with calibration before and after, and its warnings."""
+    console.print(Text.assemble((_plain(card.id), "bold"), f", version {card.version or '-'}, ", _status(card)))
+    facts = {
+        "task": f"{card.task}, {card.classes} classes" if card.task else None,
+        "runs on": f"{card.device} in {card.precision}" if card.device else None,
+        "calibrator": card.calibrator,
+        "scores": ", ".join(f"{name} ({kind})" for name, kind in card.scores.items()) or None,
+    }
+    for name, value in facts.items():
+        if value:
+            console.print(Text(f"  {name:<11}{_plain(value)}"))
+    if card.reason:
+        console.print(Text(f"not served: {_plain(card.reason)}", style="red"))
+    if card.calibration and card.calibration.evaluations:
+        console.print()
+        console.print(_calibration_table(card.calibration.evaluations))
+        console.print(Text(HOW_TO_READ_CALIBRATION, style="dim"))
+        for warning in card.calibration.warnings:
+            console.print()
+            console.print(Text(f"warning: {_plain(warning)}", style="yellow3"))
+
+
+def show_versions(console: Console, name: str, versions: Versions) -> None:
+    """Published versions, and the moves between them."""
+    table = _table("version", "serves", "calibrator", "scores", "precisions", "made by", title=f"Versions of {name}")
+    for version in versions.versions:
+        table.add_row(
+            str(version.version),
+            Text("yes", style="green3") if version.active else "",
+            Text(_plain(version.reason), style="red") if version.reason else _text(version.calibrator),
+            Text(", ".join(version.scores)),
+            Text(", ".join(version.precisions)),
+            _text(version.code_version),
+        )
+    console.print(table)
+    console.print()
+    moves = _table("when", "version", "who", "why", title="Which served when")
+    for move in versions.history:
+        moves.add_row(Text(_plain(move.at)), str(move.version), Text(_plain(move.actor)), Text(_plain(move.reason)))
+    console.print(moves)
+
+
+def bar(share: float, width: int, *, ascii_only: bool) -> str:
+    """A bar of `width` characters, filled by `share`; any share above zero shows."""
+    full, empty = ("#", ".") if ascii_only else ("█", "░")
+    filled = min(width, max(round(share * width), int(share > 0)))
+    return full * filled + empty * (width - filled)
+
+
+def percent(share: float) -> str:
+    """As in 43.2%, but never rounded up to a certainty."""
+    if 0.9995 <= share < 1:
+        return ">99.9%"
+    return f"{share:.1%}"
+
+
+def uncertainty_colour(share: float) -> str:
+    """Green at 0 to red at 1."""
+    return COLOURS[min(int(share * len(COLOURS)), len(COLOURS) - 1)]
+
+
+def _score_table(console: Console, images: Sequence[ScoredImage], title: str) -> Table:
+    table = _table("image", "label", "confidence", "score", "value", "percentile", "kind", title=title)
+    for column in table.columns[:2]:
+        column.min_width = 8
+    for column in table.columns[2:]:
+        column.no_wrap = True
+    table.columns[4].justify = "right"
+    if console.width < WIDE:
+        table.padding = 0
+    names = _names([image.input for image in images])
+    for name, image in zip(names, images, strict=True):
+        confidence = _bar(console, image.confidence, 1 - image.confidence, percent(image.confidence))
+        raw = Text(f"raw {percent(image.raw_confidence)}", style="dim")
+        rows = [_uncertainty(console, name, score) for name, score in image.uncertainty.items()]
+        table.add_row(
+            Text(_plain(name)),
+            Text(_plain(image.label), style="bold"),
+            _lines([confidence, raw]),
+            *map(_lines, zip(*rows, strict=True)),
+        )
+        table.add_row()
+    return table
+
+
+def _names(inputs: Sequence[str]) -> list[str]:
+    """Without their folders, where that keeps them apart."""
+    short = [PurePath(name).name for name in inputs]
+    return short if len(set(short)) == len(set(inputs)) else list(inputs)
+
+
+def _uncertainty(console: Console, name: str, score: Uncertainty) -> tuple[Text, Text, Text, Text]:
+    percentile = _bar(console, score.percentile, score.percentile, f"{score.percentile:.0%}")
+    return Text(_plain(name)), Text(f"{score.value:.3g}"), percentile, Text(_plain(score.kind))
+
+
+def _bar(console: Console, share: float, uncertainty: float, number: str) -> Text:
+    ascii_only = not console.encoding.lower().startswith("utf")
+    drawn = bar(share, 10 if console.width >= WIDE else 6, ascii_only=ascii_only)
+    return Text.assemble((drawn, uncertainty_colour(uncertainty)), f" {number}")
+
+
+def _lines(texts: Iterable[Text]) -> Text:
+    return Text("\n").join(texts)
+
+
+def _calibration_table(evaluations: Sequence[Evaluation]) -> Table:
+    title = "Calibration, on data that was not fitted"
+    table = _table("data", "role", "rows", "calibration", "ECE", "floor", "NLL", "accuracy", title=title)
+    for column in table.columns[1:]:
+        column.no_wrap = True
+    for column in (table.columns[2], *table.columns[4:]):
+        column.justify = "right"
+    for evaluation in evaluations:
+        data = Text.assemble(_plain(evaluation.data), "\n", (_plain(evaluation.note), "dim"))
+        worse = evaluation.after.ece > evaluation.before.ece
+        before = _measures(evaluation.before, "")
+        after = _measures(evaluation.after, "red1" if worse else "green3")
+        both = map(_lines, zip(before, after, strict=True))
+        table.add_row(data, Text(_plain(evaluation.role)), str(evaluation.rows), "before\nafter", *both)
+        table.add_row()
+    return table
+
+
+def _measures(measures: Measures, style: str) -> list[Text]:
+    return [
+        Text(f"{measures.ece:.3f}", style=style),
+        Text(f"{measures.ece_floor:.3f}"),
+        Text(f"{measures.nll:.3f}"),
+        Text(f"{measures.accuracy:.1%}"),
+    ]
+
+
+def _status(card: ModelCard) -> Text:
+    return Text(card.status, style={"ready": "green3", "failed": "red"}.get(card.status, "yellow3"))
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    table = Table(*columns, box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"
+    table.title = None if title is None else Text(_plain(title), style="bold")
+    table.title_justify = "left"
+    return table
+
+
+def _text(value: object) -> Text:
+    return Text("-" if value is None else _plain(str(value)))
+
+
+def _plain(text: str) -> str:
+    """Control characters, which could steer the terminal, replaced."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

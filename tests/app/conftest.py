@@ -1,0 +1,85 @@
+"""Servers and clients that the tests of the service share, since a server start costs seconds."""
+
+import shutil
+
+import httpx
+import pytest
+
+from app.keys import ApiKey, Scope
+from tests.fixtures.server import launch
+
+MODEL = "efficientnet-lite0"
+
+
+@pytest.fixture
+def client(server):
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def damaged_store(tmp_path_factory, server, session_store):
+    """A store with the shipped model and copies of it, each damaged in its own way."""
+    root = tmp_path_factory.mktemp("damaged") / "store"
+    shutil.copytree(session_store, root)
+    for name in ("bad-manifest", "bad-methods", "bad-pointer", "bad-report", "bad-second"):
+        shutil.copytree(root / MODEL, root / name)
+    (root / "bad-manifest/versions/1/manifest.json").write_text('{"format": 1}')
+    methods = root / "bad-methods/versions/1/methods.safetensors"
+    methods.write_bytes(methods.read_bytes()[:-1] + b"\x01")
+    (root / "bad-pointer/active.json").write_text('{"version": 1')
+    manifest = root / "bad-report/versions/1/manifest.json"
+    manifest.write_text(manifest.read_text().replace('"evaluations"', '"evaluation"'))
+    shutil.copytree(root / "bad-second/versions/1", root / "bad-second/versions/2")
+    (root / "bad-second/versions/2/manifest.json").write_text("[]")
+    return root
+
+
+@pytest.fixture(scope="session")
+def small_server(tmp_path_factory, damaged_store):
+    """Small limits, and several models, most of them damaged."""
+    server = launch(
+        tmp_path_factory.mktemp("small") / "server.log",
+        HOWSURE_STORE=damaged_store,
+        HOWSURE_DEFAULT_MODEL=MODEL,
+        HOWSURE_MAX_BATCH=4,
+        HOWSURE_MAX_ITEMS=4,
+        HOWSURE_QUEUE_ITEMS=4,
+        HOWSURE_MAX_BODY_BYTES=200_000,
+        HOWSURE_MAX_IMAGE_BYTES=100_000,
+        HOWSURE_MAX_IMAGE_PIXELS=1_000_000,
+    )
+    server.wait_until_ready()
+    yield server
+    assert server.stop() == 0, server.log.read_text()
+
+
+@pytest.fixture
+def small(small_server):
+    with httpx.Client(base_url=small_server.url, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def keys():
+    """Scope → (key, secret)."""
+    return {scope: ApiKey.create(f"{scope}-key", [scope]) for scope in Scope}
+
+
+@pytest.fixture(scope="session")
+def locked_server(tmp_path_factory, session_store, server, keys):
+    server = launch(
+        tmp_path_factory.mktemp("locked") / "server.log",
+        HOWSURE_STORE=session_store,
+        HOWSURE_MAX_BATCH=4,
+        HOWSURE_API_KEYS=",".join(str(key) for key, _ in keys.values()),
+    )
+    server.wait_until_ready()
+    yield server
+    assert server.stop() == 0, server.log.read_text()
+
+
+@pytest.fixture
+def locked(locked_server):
+    with httpx.Client(base_url=locked_server.url, timeout=60) as client:
+        yield client

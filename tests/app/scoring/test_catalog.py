@@ -1,0 +1,68 @@
+"""What is loaded, what is not and why, and which model answers a request."""
+
+import shutil
+
+import pytest
+
+from app.errors import InvalidError, NotFoundError, NotReadyError
+from app.scoring.catalog import Catalog
+from app.settings import Settings
+
+MODEL = "efficientnet-lite0"
+
+
+@pytest.fixture(scope="module")
+def damaged(damaged_store):
+    catalog = Catalog(Settings(store=damaged_store, max_batch=1))
+    catalog.load()
+    return catalog
+
+
+def test_nothing_is_served_before_loading(tmp_path):
+    catalog = Catalog(Settings(store=tmp_path / "store"))
+    assert not catalog.loaded
+    with pytest.raises(NotReadyError, match="loading"):
+        catalog.get(None)
+
+
+def test_an_empty_store_is_filled_and_no_damaged_manifest_stops_that(tmp_path, damaged_store):
+    store = tmp_path / "new" / "store"
+    contents = ["null", "[]", "{", '{"format": 1, "report": []}', "1" * 5000, "[" * 100_000, "\x00"]
+    for number, content in enumerate(contents):
+        shutil.copytree(damaged_store / "bad-manifest", store / f"bad-{number}")
+        (store / f"bad-{number}/versions/1/manifest.json").write_text(content)
+    catalog = Catalog(Settings(store=store, max_batch=1))
+    catalog.load()
+    assert catalog.loaded
+    assert list(catalog.predictors) == [MODEL]
+    assert [failure.model for failure in catalog.failures] == [f"bad-{number}" for number in range(len(contents))]
+    assert catalog.get(MODEL).version == 1
+    assert catalog.get(MODEL).calibration["evaluations"]
+
+
+def test_one_bad_model_does_not_hide_the_others(damaged):
+    assert damaged.loaded
+    assert list(damaged.predictors) == ["bad-second", MODEL]
+    reasons = {failure.model: failure.reason for failure in damaged.failures}
+    assert list(reasons) == ["bad-manifest", "bad-methods", "bad-pointer", "bad-report"]
+    assert all(reasons.values())
+
+
+def test_which_model_answers(damaged):
+    assert damaged.get(MODEL).model == MODEL
+    with pytest.raises(InvalidError, match="name a model"):
+        damaged.get(None)
+    with pytest.raises(NotReadyError, match="bad-methods could not be loaded"):
+        damaged.get("bad-methods")
+    with pytest.raises(NotFoundError, match=f"bad-second, {MODEL}"):
+        damaged.get("nothing")
+
+
+def test_a_store_that_cannot_be_written_is_a_failure_with_a_reason(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    catalog = Catalog(Settings(store=blocked))
+    catalog.load()
+    assert catalog.loaded
+    assert catalog.predictors == {}
+    assert [failure.model for failure in catalog.failures] == ["shipped checkpoints"]

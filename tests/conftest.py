@@ -1,0 +1,3 @@
+"""Loads the fixtures that every folder of tests may ask for."""
+
+pytest_plugins = ["tests.fixtures.models", "tests.fixtures.scripted", "tests.fixtures.server"]

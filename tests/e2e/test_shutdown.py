@@ -1,0 +1,41 @@
+"""SIGTERM: what is in flight is answered, the exit status is 0, and load balancers get time to notice."""
+
+import signal
+import time
+
+import httpx
+
+from tests.fixtures.images import image_file
+from tests.fixtures.wire import connect, read_response, score_request
+
+
+def test_requests_in_flight_are_answered(start_server):
+    server = start_server(HOWSURE_MAX_BATCH=4)
+    images = [image_file(seed, size=(800, 800)) for seed in range(4)]
+    connections = [connect(server) for _ in range(30)]
+    for connection in connections:
+        connection.sendall(score_request(images))
+    time.sleep(0.3)
+    server.process.send_signal(signal.SIGTERM)
+    responses = [read_response(connection) for connection in connections]
+    assert [response.status for response in responses] == [200] * 30
+    assert {response.body.count(b'"label"') // (5 + 1) for response in responses} == {4}
+    assert server.process.wait(30) == 0
+    for connection in connections:
+        connection.close()
+
+
+def test_not_ready_but_serving_until_a_second_signal(start_server, photo):
+    server = start_server(HOWSURE_MAX_BATCH=4, HOWSURE_UNREADY_SECONDS=120)
+    server.process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + 5
+    while (ready := httpx.get(f"{server.url}/readyz")).status_code == 200 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert (ready.status_code, ready.json()["reasons"]) == (503, ["shutting down"])
+    assert httpx.get(f"{server.url}/livez").status_code == 200
+    answer = httpx.post(f"{server.url}/v1/images/score", content=photo, headers={"Content-Type": "image/jpeg"})
+    assert answer.status_code == 200
+    started = time.monotonic()
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(30) == 0
+    assert time.monotonic() - started < 10

@@ -1,0 +1,84 @@
+import hashlib
+from dataclasses import replace
+
+import pytest
+import torch
+
+from models.checkpoints import package_weights as package
+from models.checkpoints.package_weights import package_weights
+from models.checkpoints.shipped import install_shipped, shipped_models
+from models.core.checkpoint import weights_bytes
+from models.core.errors import CheckpointError
+from models.core.store import CheckpointStore
+from tests.fixtures import store_processes
+from tests.fixtures.models import SHIPPED
+
+
+def test_a_new_store_gets_what_ships_and_serves_it(tmp_path):
+    store = CheckpointStore(tmp_path / "store")
+    assert install_shipped(store) == shipped_models() == [SHIPPED]
+    assert store.versions(SHIPPED) == [1]
+    (move,) = store.active(SHIPPED).history
+    assert (move.version, move.actor) == (1, "howsure")
+    store.read_weights(store.read(SHIPPED, 1).manifest.backbone.sha256)
+
+
+def test_installing_again_changes_nothing(tmp_path):
+    store = CheckpointStore(tmp_path)
+    install_shipped(store)
+    before = store.active(SHIPPED)
+    assert install_shipped(store) == []
+    assert store.versions(SHIPPED) == [1]
+    assert store.active(SHIPPED) == before
+
+
+def test_a_newer_release_is_published_beside_the_version_that_serves(tmp_path):
+    store = CheckpointStore(tmp_path)
+    install_shipped(store)
+    older = store.read(SHIPPED, 1)
+    other = CheckpointStore(tmp_path / "other")
+    other.add_weights(store.read_weights(older.manifest.backbone.sha256))
+    other.publish(SHIPPED, replace(older, manifest=replace(older.manifest, code_version="0.0.1")))
+    other.activate(SHIPPED, 1, actor="ana", reason="ours")
+
+    assert install_shipped(other) == [SHIPPED]
+    assert other.versions(SHIPPED) == [1, 2]
+    assert other.active(SHIPPED).version == 1
+
+
+def test_processes_that_start_at_once_install_one_version(tmp_path):
+    assert store_processes.run_together(store_processes.install, [(tmp_path,)] * 2) == [0, 0]
+    store = CheckpointStore(tmp_path)
+    assert store.versions(SHIPPED) == [1]
+    assert len(store.active(SHIPPED).history) == 1
+
+
+class TestPackageWeights:
+    @pytest.fixture
+    def record(self, shipped_store):
+        return shipped_store.read_manifest(SHIPPED, 1).backbone
+
+    def test_convert_to_the_stored_weights(self, record):
+        assert hashlib.sha256(weights_bytes(package_weights(record))).hexdigest() == record.sha256
+
+    def test_a_package_that_is_not_there_is_named(self, record):
+        for origin in (replace(record.origin, package="not_installed_model"), replace(record.origin, file="not.pth")):
+            with pytest.raises(CheckpointError, match=f"package {origin.package.replace('_', '-')}, which"):
+                package_weights(replace(record, origin=origin))
+
+    def test_another_file_is_not_even_opened(self, record, monkeypatch):
+        monkeypatch.setattr(package.torch, "load", lambda *_, **__: pytest.fail("opened before its hash was checked"))
+        with pytest.raises(CheckpointError, match="expected 0000"):
+            package_weights(replace(record, origin=replace(record.origin, sha256="0" * 64)))
+
+    def test_another_network_is_refused(self, record):
+        with pytest.raises(CheckpointError, match="tensors of test_efficientnet in order"):
+            package_weights(replace(record, name="test_efficientnet"))
+        with pytest.raises(CheckpointError, match="names no package"):
+            package_weights(replace(record, origin=None))
+
+    def test_the_file_is_read_as_tensors_alone(self, record, monkeypatch):
+        load = Mock(wraps=torch.load)
+        monkeypatch.setattr(package.torch, "load", load)
+        package_weights(record)
+        assert load.call_args.kwargs["weights_only"] is True

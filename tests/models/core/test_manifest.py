@@ -1,0 +1,71 @@
+import json
+
+import pytest
+
+from models.core.atomic import json_bytes
+from models.core.errors import CheckpointError
+from models.core.manifest import Manifest
+from tests.fixtures.made_version import made_version
+
+
+@pytest.fixture
+def fields():
+    return json.loads(json_bytes(made_version().manifest.to_dict()))
+
+
+def test_survives_json(fields):
+    manifest = made_version().manifest
+    assert Manifest.from_json(json_bytes(manifest.to_dict())) == manifest
+    fields["backbone"]["origin"] = {"package": "a", "file": "b", "sha256": "c"}
+    assert json.loads(json_bytes(Manifest.from_json(json.dumps(fields)).to_dict())) == fields
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "3", '"text"', "{}", '{"format": "1"}', b"\xff\xfe"])
+def test_what_is_no_manifest_is_refused(content):
+    with pytest.raises(CheckpointError, match="manifest"):
+        Manifest.from_json(content)
+
+
+@pytest.mark.parametrize("number", [0, 2, None, "1"])
+def test_another_format_is_refused_by_its_number(fields, number):
+    with pytest.raises(CheckpointError, match=f"format {number!r} is not readable"):
+        Manifest.from_json(json.dumps(fields | {"format": number}))
+
+
+def test_an_unknown_field_is_named(fields):
+    with pytest.raises(CheckpointError, match="colour"):
+        Manifest.from_json(json.dumps(fields | {"colour": 3}))
+
+
+@pytest.mark.parametrize("name", [name for name in made_version().manifest.to_dict() if name != "format"])
+def test_a_missing_field_is_named(fields, name):
+    del fields[name]
+    with pytest.raises(CheckpointError, match=name):
+        Manifest.from_json(json.dumps(fields))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("backbone", {}),
+        ("backbone", None),
+        ("backbone", {"kind": "timm", "name": "x", "arguments": {}, "sha256": "0", "origin": {"package": "x"}}),
+        ("input_spec", {"height": 3}),
+        ("input_spec", None),
+        ("classes", None),
+        ("classes", "tench"),
+        ("classes", ["tench", 3]),
+        ("scores", "entropy"),
+        ("precisions", {}),
+        ("calibrator", 3),
+        ("data", [{"name": "x"}]),
+        ("data", None),
+        ("files", None),
+        ("files", ["golden.json"]),
+        ("report", []),
+        ("seeds", None),
+    ],
+)
+def test_a_field_of_another_shape_is_refused(fields, name, value):
+    with pytest.raises(CheckpointError, match=r"manifest\.json"):
+        Manifest.from_json(json.dumps(fields | {name: value}))

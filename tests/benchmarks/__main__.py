@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from rich.console import Console
 
 from tests.benchmarks.contenders import MODULE, RawLoop, Server, Variant, chosen, names
 from tests.benchmarks.picture import describe, write_photograph
-from tests.benchmarks.processes import Running, StartError, running
+from tests.benchmarks.processes import Running, StartError, busy_seconds, children_seconds, running
 from tests.benchmarks.report import Cell, Report
 
 
@@ -35,9 +36,9 @@ class Bench:
 
     def raw(self, round_: int, loop: RawLoop) -> Iterator[Cell]:
         command = [*MODULE, "tests.benchmarks.raw_loops", loop.network, "--batch", *map(str, self.clients)]
-        for line in self._run([*command, *self._durations()]).splitlines():
-            figures = json.loads(line)
-            yield Cell(round_, loop.name, figures["clients"], figures)
+        output, others = self._run([*command, *self._durations()])
+        for figures in map(json.loads, output.splitlines()):
+            yield Cell(round_, loop.name, figures["clients"], {**figures, "other_cores": round(others, 2)})
 
     def served(self, round_: int, server: Server, variants: list[Variant]) -> Iterator[Cell]:
         with running(server, self.folder) as process:
@@ -51,17 +52,21 @@ class Bench:
         command += ["--multipart"] if variant.multipart else []
         for word in variant.contains:
             command += ["--contains", word]
-        before = process.cpu_seconds()
-        figures: dict[str, Any] = json.loads(self._run(command))
-        cores = (process.cpu_seconds() - before) / (self.seconds + self.warmup)
-        return {**figures, "cores": round(cores, 2)}
+        before, started = process.cpu_seconds(), time.perf_counter()
+        output, others = self._run(command)
+        cores = (process.cpu_seconds() - before) / (time.perf_counter() - started)
+        return {**json.loads(output), "cores": round(cores, 2), "other_cores": round(max(0.0, others - cores), 2)}
 
     def _durations(self) -> list[str]:
         return ["--seconds", str(self.seconds), "--warmup", str(self.warmup)]
 
     @staticmethod
-    def _run(command: list[str]) -> str:
-        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    def _run(command: list[str]) -> tuple[str, float]:
+        """Its output, and the cores that everything but this command kept busy meanwhile."""
+        before, own, started = busy_seconds(), children_seconds(), time.perf_counter()
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        others = busy_seconds() - before - (children_seconds() - own)
+        return output, max(0.0, others / (time.perf_counter() - started))
 
 
 def main() -> None:

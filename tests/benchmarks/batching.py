@@ -1,7 +1,7 @@
 """Where the time of a request goes: `python -m tests.benchmarks.batching`.
 
-First every stage alone, in one process and one thread a call; then a real `howsure serve` under load, by its own
-`Server-Timing` header and metrics, as long as load runs beside it.
+First every stage alone, in one process, on one core as a model thread does under load; then a real `howsure serve`
+under load, by its own `Server-Timing` header and metrics.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -36,6 +37,7 @@ SAMPLE = re.compile(r"^(howsure_(?:stage_duration_seconds|batch_size)_(?:sum|cou
 def alone(batch: int, repeats: int) -> Table:
     """Each stage by itself; nothing else runs."""
     predictor = shipped_predictor()
+    torch.set_num_threads(1)  # after loading, which sets them too
     pipeline, images, content = predictor.pipeline, pixels(predictor, batch), photograph()
     spec, scores = pipeline.network.input_spec, tuple(pipeline.scores)
     work = [Work(predictor, image, scores, 5) for image in images]
@@ -46,7 +48,7 @@ def alone(batch: int, repeats: int) -> Table:
         ),
         "forward pass (with to tensor)": lambda: pipeline.network.outputs(images),
         "… + calibration and scores": lambda: pipeline.answer(images, scores, 5),
-        "… + rows": lambda: predictor.predict(work),
+        "… + rows": lambda: predictor.predict(work, cores=torch.get_num_threads()),
     }
     table = Table("stage", "ms an image", title=f"stages alone, batch of {batch}")
     for name, seconds in interleaved(calls, repeats).items():
@@ -69,7 +71,8 @@ def under_load(clients: int, seconds: float) -> Table:
         figures = json.loads(load.communicate()[0])
     difference = {name: after[name] - before.get(name, 0.0) for name in after}
     table.add_row(
-        "requests/s, p50, p99 ms", f"{figures['requests_per_second']}, {figures['p50_ms']}, {figures['p99_ms']}"
+        "the other clients: requests/s, p50, p99 ms",
+        f"{figures['requests_per_second']}, {figures['p50_ms']}, {figures['p99_ms']}",
     )
     for name, mean in _means(difference).items():
         table.add_row(f"mean {name}", f"{mean:.2f}")

@@ -1,11 +1,13 @@
 """Who is compared: the loops without HTTP, and the servers with the requests that each gets."""
 
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
+CORES = len(os.sched_getaffinity(0))
 MODULE = [sys.executable, "-m"]
 HOWSURE = str(Path(sys.executable).with_name("howsure"))
 SCORED = ('"confidence"', '"uncertainty"', '"percentile"')
@@ -53,8 +55,8 @@ COMPILED_LOOPS = (
 )
 
 
-def _litserve(api: str, name: str, about: str) -> Server:
-    command = (*MODULE, "tests.benchmarks.serve_litserve", "--port", "{port}", "--api", api)
+def _litserve(api: str, workers: int, name: str, about: str) -> Server:
+    command = (*MODULE, "tests.benchmarks.serve_litserve", "--port", "{port}", "--api", api, "--workers", str(workers))
     return Server(command, "/health", (Variant(name, about, "/predict"),))
 
 
@@ -68,9 +70,10 @@ SERVERS = (
             ),
         ),
     ),
-    _litserve("plain", "litserve", "LitServe, float32, batches of up to 16, multipart"),
-    _litserve("tuned", "litserve-tuned", "LitServe, bfloat16 channels_last, multipart"),
-    _litserve("howsure", "litserve-howsure", "LitServe around howsure's decoding (in threads) and network, multipart"),
+    _litserve("plain", 1, "litserve", "LitServe, float32, batches of up to 16, one worker, multipart"),
+    _litserve("tuned", 1, "litserve-tuned", "the same, bfloat16 channels_last"),
+    _litserve("tuned", CORES, "litserve-workers", "the same, a worker a core, as LitServe advises for a CPU"),
+    _litserve("howsure", CORES, "litserve-howsure", "the same around howsure's decoding and network"),
     Server(
         (HOWSURE, "serve"),
         "/readyz",

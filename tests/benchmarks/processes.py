@@ -1,6 +1,7 @@
 """Servers under test as process groups of their own: started, awaited, and stopped whatever happens."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -63,6 +64,18 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def busy_seconds() -> float:
+    """Processor time that all programs used, or a hypervisor took away, since the machine started."""
+    user, nice, system, _, _, interrupts, soft, steal = Path("/proc/stat").read_text().split()[1:9]
+    return sum(map(int, (user, nice, system, interrupts, soft, steal))) / TICKS
+
+
+def children_seconds() -> float:
+    """Processor time of this process's ended children."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def free_port() -> int:

@@ -19,9 +19,10 @@ from tests.benchmarks.contenders import raw_names
 
 RESULTS = Path(__file__).parent / "results"
 BEST_RAW = "best raw loop"
-REFERENCES = ("litserve", "litserve-tuned", "fastapi", BEST_RAW)
+REFERENCES = ("litserve", "litserve-workers", "fastapi", BEST_RAW)
 PACKAGES = ("torch", "torchvision", "pillow", "fastapi", "uvicorn", "litserve", "timm")
-HEADINGS = ["contender", "clients", "requests/s", "p50 ms", "p99 ms", "cores"]
+DISTURBED_CORES = 0.2
+HEADINGS = ["contender", "clients", "requests/s", "p50 ms", "p99 ms", "cores", "others"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,9 @@ class Report:
         keys = dict.fromkeys((cell.clients, cell.name) for cell in self.cells)
         for clients, name in sorted(keys, key=lambda key: (key[0], list(self.about).index(key[1]))):
             cells = self._of(name, clients)
-            figures = [_middle(cells, field) for field in ("requests_per_second", "p50_ms", "p99_ms", "cores")]
+            figures = [
+                _middle(cells, field) for field in ("requests_per_second", "p50_ms", "p99_ms", "cores", "other_cores")
+            ]
             ratios = [str(self.ratio(name, reference, clients) or "") for reference in REFERENCES]
             yield name, clients, [name, str(clients), *figures, *ratios]
 
@@ -95,6 +98,11 @@ class Report:
         for cell in self.cells:
             if cell.fault:
                 console.print(f"[red]round {cell.round}, {cell.name}, {cell.clients} clients: {cell.fault}[/red]")
+        disturbed = sum(cell.figures["other_cores"] > DISTURBED_CORES for cell in self.cells)
+        if disturbed:
+            console.print(
+                f"[yellow]{disturbed} of {len(self.cells)} measurements shared the machine: repeat them[/yellow]"
+            )
 
     def write(self, folder: Path = RESULTS) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +121,11 @@ class Report:
     def markdown(self) -> str:
         heads = [*HEADINGS, *(f"÷ {reference}" for reference in REFERENCES)]
         lines = ["# Serving benchmark", "", "Written by `make bench`. Medians over rounds; ratios of requests/s are"]
-        lines += ["taken round by round: median (lowest to highest). `cores` is the server's own processor use.", ""]
+        lines += [
+            "taken round by round: median (lowest to highest). `cores` is what the server used of the processor,",
+            "",
+        ]
+        lines[-1:] = ["`others` what other programs used meanwhile: figures count where that is close to 0.", ""]
         lines += ["|" + "|".join(heads) + "|", "|" + "|".join(["---"] + ["---:"] * (len(heads) - 1)) + "|"]
         lines += ["|" + "|".join(texts) + "|" for _, _, texts in self.rows()]
         lines += ["", "## Contenders", ""] + [f"- `{name}`: {text}" for name, text in self.about.items()]

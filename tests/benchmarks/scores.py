@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -73,8 +74,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--repeats", type=int, default=50)
+    parser.add_argument("--threads", type=int, default=1, help="cores of a forward pass; under load a batch gets one")
     given = parser.parse_args()
     predictor = shipped_predictor()
+    torch.set_num_threads(given.threads)
     for batch in given.batch:
         Console().print(table(predictor, batch, given.repeats))
 

@@ -1,4 +1,8 @@
-"""LitServe with its documented batching: decode_request → batch → predict → unbatch → encode_response, one worker."""
+"""LitServe with its documented batching: decode_request → batch → predict → unbatch → encode_response.
+
+With one worker, torch spreads each batch over all cores. LitServe's own advice for a CPU is a worker a core: then each
+gets its share of the cores, and LitServe starts as many HTTP processes.
+"""
 
 import argparse
 import os
@@ -80,10 +84,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--api", choices=APIS, default="plain")
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--fast-queue", action="store_true", help="LitServe's ZeroMQ transport")
     given = parser.parse_args()
+    # The workers are spawned: they read how many threads they may have from the environment.
+    os.environ["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // given.workers))
     api = APIS[given.api](max_batch_size=BATCH, batch_timeout=WAIT_SECONDS)
-    server = litserve.LitServer(api, accelerator="cpu", devices=1, workers_per_device=1, fast_queue=given.fast_queue)
+    server = litserve.LitServer(
+        api, accelerator="cpu", devices=1, workers_per_device=given.workers, fast_queue=given.fast_queue
+    )
     server.run(host="127.0.0.1", port=given.port, generate_client_file=False, log_level="warning")
 
 

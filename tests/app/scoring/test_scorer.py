@@ -1,6 +1,7 @@
 """The online path in this process, with the shipped model: order, limits, time, cancellation."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -56,6 +57,13 @@ async def test_one_outcome_an_input_in_order(start_scorer):
     assert first.class_index == third.class_index
     assert first.uncertainty.keys() == {"entropy", "max_prob", "energy", "epistemic"}
     assert 0 < timings["decode"] < timings["score"]
+
+
+async def test_nobody_waits_for_an_image_that_could_not_be_decoded(start_scorer):
+    scorer = start_scorer(max_wait_ms=1000)
+    started = time.perf_counter()
+    await scorer.score([GOOD, BAD], **ASKED, timings={})
+    assert time.perf_counter() - started < 0.9
 
 
 async def test_room_is_given_back_whatever_happens(start_scorer):

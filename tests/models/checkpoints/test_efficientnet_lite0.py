@@ -40,8 +40,6 @@ def test_building_again_gives_what_ships(labelled_data, tmp_path):
 
 def test_the_shipped_files_name_no_path_and_no_time():
     text = (FOLDER / SHIPPED / MANIFEST).read_text()
-    assert "/home/" not in text
-    assert "/tmp/" not in text
-    assert "/work/" not in text
+    assert '"/' not in text
     manifest = json.loads(text)
     assert not [key for key in manifest if "time" in key or "date" in key]

@@ -1,5 +1,6 @@
 import hashlib
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 import torch

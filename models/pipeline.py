@@ -115,6 +115,8 @@ def load_pipeline(
     if loaded is None:
         network = build_network(manifest.backbone, store.read_weights(manifest.backbone.sha256))
         loaded = prepare(network, manifest.backbone.kind, manifest.input_spec, device, chosen, compiled=compiled)
+    elif loaded.precision != chosen:
+        raise CheckpointError(f"the loaded network is in {loaded.precision}, the version is to be served in {chosen}")
     pipeline = assemble(loaded, version)
     version.golden.check(chosen, pipeline.golden_rows(version.golden.seeds))
     return pipeline

@@ -1,9 +1,11 @@
 """One checkpoint version as files: `manifest.json`, `methods.safetensors`, `golden.json`. Never edited once written."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 from safetensors import SafetensorError
@@ -40,8 +42,13 @@ def write_version(folder: Path, version: Version) -> None:
     for name, content in contents.items():
         write_bytes(folder / name, content)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    write_bytes(folder / MANIFEST, json_bytes(replace(version.manifest, files=hashes).to_dict()))
+    write_bytes(folder / MANIFEST, sealed(replace(version.manifest, files=hashes).to_dict()))
     sync_folder(folder)
+
+
+def sealed(fields: Mapping[str, Any]) -> bytes:
+    """The manifest's fields as JSON, with the sha256 of that JSON as one more field."""
+    return json_bytes({**fields, "sha256": hashlib.sha256(json_bytes(fields)).hexdigest()})
 
 
 def read_version(folder: Path) -> Version:
@@ -58,10 +65,13 @@ def read_version(folder: Path) -> Version:
 
 
 def read_manifest(folder: Path) -> Manifest:
+    """Raises CheckpointError when the manifest is missing, of another format, or not what was written."""
+    path = folder / MANIFEST
     try:
-        return Manifest.from_json((folder / MANIFEST).read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{folder}: no readable {MANIFEST}: {error}") from error
+    return Manifest.from_json(_unsealed(path, content))
 
 
 def file_sha256(path: Path) -> str:
@@ -73,6 +83,19 @@ def weights_bytes(state: Mapping[str, Tensor]) -> bytes:
     """A state dict as safetensors, names sorted, so that equal weights give equal bytes and one hash."""
     content: bytes = safetensors.torch.save({name: state[name].detach().cpu().contiguous() for name in sorted(state)})
     return content
+
+
+def _unsealed(path: Path, content: bytes) -> bytes:
+    """The manifest without its own hash, which is checked; what is no sealed JSON is left to `Manifest` to refuse."""
+    try:
+        fields = json.loads(content)
+        sha256 = fields.pop("sha256")
+        bare = json_bytes(fields)
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        return content
+    if hashlib.sha256(bare).hexdigest() != sha256:
+        raise CheckpointError(f"{path} does not have the sha256 that it names: the file was changed or damaged")
+    return bare
 
 
 def _verified(path: Path, sha256: str) -> bytes:

@@ -22,6 +22,12 @@ BEST_RAW = "best raw loop"
 REFERENCES = ("litserve", "litserve-workers", "fastapi", BEST_RAW)
 PACKAGES = ("torch", "torchvision", "pillow", "fastapi", "uvicorn", "litserve", "timm")
 DISTURBED_CORES = 0.2
+FIELDS = ("requests_per_second", "p50_ms", "p99_ms", "cores", "other_cores")
+INTRODUCTION = (
+    "Written by `make bench`. Medians over rounds; ratios of requests/s are taken round by round: median (lowest to",
+    "highest). `cores` is what the server used of the processor, `others` what every other program but the load",
+    "generator used meanwhile: figures count where that is close to 0.",
+)
 HEADINGS = ["contender", "clients", "requests/s", "p50 ms", "p99 ms", "cores", "others"]
 
 
@@ -70,9 +76,7 @@ class Report:
         keys = dict.fromkeys((cell.clients, cell.name) for cell in self.cells)
         for clients, name in sorted(keys, key=lambda key: (key[0], list(self.about).index(key[1]))):
             cells = self._of(name, clients)
-            figures = [
-                _middle(cells, field) for field in ("requests_per_second", "p50_ms", "p99_ms", "cores", "other_cores")
-            ]
+            figures = [_middle(cells, field) for field in FIELDS]
             ratios = [str(self.ratio(name, reference, clients) or "") for reference in REFERENCES]
             yield name, clients, [name, str(clients), *figures, *ratios]
 
@@ -120,12 +124,7 @@ class Report:
 
     def markdown(self) -> str:
         heads = [*HEADINGS, *(f"÷ {reference}" for reference in REFERENCES)]
-        lines = ["# Serving benchmark", "", "Written by `make bench`. Medians over rounds; ratios of requests/s are"]
-        lines += [
-            "taken round by round: median (lowest to highest). `cores` is what the server used of the processor,",
-            "",
-        ]
-        lines[-1:] = ["`others` what other programs used meanwhile: figures count where that is close to 0.", ""]
+        lines = ["# Serving benchmark", "", *INTRODUCTION, ""]
         lines += ["|" + "|".join(heads) + "|", "|" + "|".join(["---"] + ["---:"] * (len(heads) - 1)) + "|"]
         lines += ["|" + "|".join(texts) + "|" for _, _, texts in self.rows()]
         lines += ["", "## Contenders", ""] + [f"- `{name}`: {text}" for name, text in self.about.items()]

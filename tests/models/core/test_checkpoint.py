@@ -1,11 +1,18 @@
-import json
 from dataclasses import replace
 
 import pytest
 import torch
 
-from models.core.atomic import json_bytes
-from models.core.checkpoint import GOLDEN, MANIFEST, METHODS, file_sha256, read_version, write_version
+from models.core.checkpoint import (
+    GOLDEN,
+    MANIFEST,
+    METHODS,
+    file_sha256,
+    read_manifest,
+    read_version,
+    sealed,
+    write_version,
+)
 from models.core.errors import CheckpointError
 from tests.fixtures.made_version import made_version
 
@@ -75,24 +82,22 @@ def test_a_cut_file_is_found(folder, name, keep):
         read_version(folder)
 
 
-def test_a_damaged_manifest_raises_nothing_but_checkpoint_errors(folder):
+def test_any_damage_to_the_manifest_is_found(folder):
     path = folder / MANIFEST
     content = path.read_bytes()
-    refused = 0
-    for turn, position in enumerate(range(0, len(content), 4)):
+    for turn, position in enumerate(range(0, len(content) - 1, 4)):
         flipped = content[position] ^ (1, 4, 128)[turn % 3]
         path.write_bytes(content[:position] + bytes([flipped]) + content[position + 1 :])
-        try:
+        if content[position : position + 1].isspace() and flipped in b"\t\r\n ":
+            continue  # white space between two fields means nothing
+        with pytest.raises(CheckpointError):
             read_version(folder)
-        except CheckpointError:
-            refused += 1
-    assert refused > 100
 
 
 def test_the_manifest_must_name_the_two_files(folder):
-    manifest = json.loads((folder / MANIFEST).read_bytes())
+    manifest = read_manifest(folder).to_dict()
     for files in ({}, manifest["files"] | {"../secret": "0"}, {GOLDEN: manifest["files"][GOLDEN]}):
-        (folder / MANIFEST).write_bytes(json_bytes(manifest | {"files": files}))
+        (folder / MANIFEST).write_bytes(sealed(manifest | {"files": files}))
         with pytest.raises(CheckpointError, match="manifest names the files"):
             read_version(folder)
 
@@ -106,9 +111,9 @@ def test_a_pickle_is_never_loaded(folder, tmp_path_factory):
 
     path = folder / METHODS
     torch.save({"float32.calibrator.temperature": Trap()}, path)
-    manifest = json.loads((folder / MANIFEST).read_bytes())
+    manifest = read_manifest(folder).to_dict()
     manifest["files"][METHODS] = file_sha256(path)
-    (folder / MANIFEST).write_bytes(json_bytes(manifest))
+    (folder / MANIFEST).write_bytes(sealed(manifest))
 
     with pytest.raises(CheckpointError, match=METHODS):
         read_version(folder)

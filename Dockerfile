@@ -62,7 +62,7 @@ WORKDIR /var/lib/howsure
 VOLUME ["/var/lib/howsure"]
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-# Loading the networks takes minutes on a small machine: failures count only after the start period.
+# The model takes half a minute to load on two busy cores: failures count only after the start period.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=5m --retries=3 \
   CMD ["/opt/howsure/bin/python", "/opt/howsure/bin/healthcheck.py"]
 ENTRYPOINT ["/opt/howsure/bin/howsure-entrypoint"]

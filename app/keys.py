@@ -15,7 +15,6 @@ class Scope(StrEnum):
 
     READ = "read"  # see models and reports
     SCORE = "score"  # score inputs
-    JOBS = "jobs"  # datasets and jobs
     ADMIN = "admin"  # everything
 
 

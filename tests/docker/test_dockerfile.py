@@ -104,12 +104,14 @@ def test_scripts_are_sound(script):
     ("arguments", "expected"),
     [
         ([], "serve --host 0.0.0.0 --port 8000"),
-        (["--no-worker"], "serve --host 0.0.0.0 --port 8000 --no-worker"),
+        (["--log-level", "DEBUG"], "serve --host 0.0.0.0 --port 8000 --log-level DEBUG"),
+        (["serve", "--port", "9000"], "serve --host 0.0.0.0 --port 8000 --port 9000"),
+        (["--version"], "--version"),
         (["models", "list"], "models list"),
     ],
 )
 def test_entrypoint(arguments, expected):
-    script = (ROOT / "docker/entrypoint.sh").read_text().replace("/opt/howsure/bin/howsure", "echo")
+    script = (ROOT / "docker/entrypoint.sh").read_text().replace("exec /opt/howsure/bin/howsure", "echo")
     assert run("sh", "-c", script, "entrypoint", *arguments).stdout.strip() == expected
 
 

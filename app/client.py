@@ -4,7 +4,7 @@
         for image in client.score(["cat.jpg"]).scored:
             ...  # image.label, image.confidence, image.uncertainty["entropy"].percentile
 
-They differ only in how they wait and send; `calls.py` has what they send, `replies.py` what comes back.
+They differ only in how they wait and send; `client_calls.py` has what they send, `client_replies.py` what comes back.
 """
 
 import asyncio

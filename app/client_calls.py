@@ -197,8 +197,6 @@ def _pages(path: str, key: str) -> Call[dict[str, Any]]:
         response = yield Request("GET", path, {"limit": PAGE, "after": page["data"][-1][key]})
         page = dict(response.json())
         found = found | page | {"data": found["data"] + page["data"]}
-    if "first_id" in found and found["data"]:
-        found["first_id"] = found["data"][0][key]
     return found
 
 

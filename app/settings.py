@@ -35,16 +35,16 @@ class Settings(BaseSettings):
 
     # batching and back-pressure
     max_batch: int = Field(8, ge=1, le=1024, description="8 fits a CPU's caches; raise it on a GPU")
-    max_wait_ms: float = Field(5.0, ge=0, le=1000, description="longest wait for images that are still being decoded")
+    max_wait_ms: float = Field(20.0, ge=0, le=1000, description="longest wait for images that are still being decoded")
     queue_items: int = Field(128, ge=1, description="items admitted and not yet answered; more get 429")
     request_seconds: float = Field(30.0, gt=0)
-    drain_seconds: float = Field(20.0, ge=0, description="time for work in flight after SIGTERM")
+    drain_seconds: float = Field(35.0, ge=0, description="time for work in flight after SIGTERM")
     unready_seconds: float = Field(0.0, ge=0, description="serve on, but report not ready, this long after SIGTERM")
 
     # what a request may carry
     max_body_bytes: int = Field(32 * 2**20, ge=1024)
     max_image_bytes: int = Field(16 * 2**20, ge=1024)
-    max_image_pixels: int = Field(50_000_000, ge=1)
+    max_image_pixels: int = Field(50_000_000, ge=1, le=89_478_485, description="at most what Pillow takes")
     max_items: int = Field(64, ge=1)
 
     # who may ask
@@ -79,7 +79,9 @@ class Settings(BaseSettings):
     @property
     def cores(self) -> int:
         """Threads for a forward pass: as set, else the cores this process may use."""
-        return self.threads or len(os.sched_getaffinity(0))
+        if self.threads:
+            return self.threads
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _is_loopback(host: str) -> bool:

@@ -10,7 +10,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from app.api.schemas import ImagesRequest
-from app.errors import InvalidError, PayloadTooLargeError, UnsupportedMediaTypeError, pointers
+from app.errors import BadRequestError, InvalidError, PayloadTooLargeError, UnsupportedMediaTypeError, pointers
 from app.scoring.intake import ImageInput
 
 Option = TypeVar("Option")
@@ -59,6 +59,8 @@ async def _multipart(request: Request, max_items: int) -> ImagesToScore:
         if "Too many files" in error.detail:
             raise PayloadTooLargeError(f"more than {max_items} images in a request") from error
         raise
+    except UnicodeError as error:
+        raise BadRequestError(f"the form's text is not in the charset that it names: {error}") from error
 
 
 def _uploads(form: FormData) -> list[UploadFile]:

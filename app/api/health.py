@@ -10,15 +10,19 @@ from app.scoring.scorer import Scorer
 router = APIRouter(tags=["health"])
 
 
-@router.get("/livez")
-async def livez() -> Health:
-    """The process runs and its event loop turns."""
-    return Health(status="ok")
+@router.get("/livez", responses={503: {"model": Health}})
+async def livez(request: Request, response: Response) -> Health:
+    """The event loop turns and the model threads run; 503 means that only a restart helps."""
+    state = request.app.state
+    if state.scorer.batcher.alive or state.draining:
+        return Health(status="ok")
+    response.status_code = 503
+    return Health(status="not_ready", reasons=["a model thread has died"])
 
 
 @router.get("/readyz", responses={503: {"model": Health}})
 async def readyz(request: Request, response: Response) -> Health:
-    """Models are loaded and warm, the model thread answers, and the server is not shutting down; else 503 and why."""
+    """Models are loaded and warm, the model threads run, and the server is not shutting down; else 503 and why."""
     state = request.app.state
     health = _health(state.catalog, state.scorer, state.draining)
     response.status_code = 200 if health.status == "ready" else 503

@@ -16,7 +16,6 @@ from app.errors import NotFoundError
 from app.keys import Scope
 from app.scoring.catalog import Catalog
 from models.core.errors import CheckpointError
-from models.core.store import Active
 
 router = APIRouter(
     prefix="/v1/models",
@@ -112,7 +111,7 @@ def _card(catalog: Catalog, model: str) -> ModelCard:
     manifest, network = predictor.manifest, predictor.pipeline.network
     return ModelCard(
         id=model,
-        created=_created(catalog.store.active(model)),
+        created=_created(catalog, model),
         status="ready",
         version=predictor.version,
         task=manifest.task,
@@ -130,15 +129,19 @@ def _card(catalog: Catalog, model: str) -> ModelCard:
 
 def _unserved(catalog: Catalog, model: str) -> ModelCard:
     reasons = [failure.reason for failure in catalog.failures if failure.model == model]
-    card = ModelCard(id=model, status="failed" if reasons else "loading", reason=reasons[0] if reasons else None)
+    reason = reasons[0] if reasons else "published after this server was started" if catalog.loaded else None
+    card = ModelCard(
+        id=model, created=_created(catalog, model), status="failed" if reason else "loading", reason=reason
+    )
     with suppress(CheckpointError):  # the pointer itself may be what is damaged
-        active = catalog.store.active(model)
-        card.version, card.created = active.version, _created(active)
+        card.version = catalog.store.active(model).version
     return card
 
 
-def _created(active: Active) -> int:
-    return int(datetime.fromisoformat(active.history[-1].at).timestamp())
+def _created(catalog: Catalog, model: str) -> int | None:
+    with suppress(CheckpointError, IndexError, ValueError):
+        return int(datetime.fromisoformat(catalog.store.active(model).history[-1].at).timestamp())
+    return None
 
 
 def _summary(catalog: Catalog, model: str, number: int, active: int) -> VersionSummary:

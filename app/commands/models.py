@@ -65,8 +65,7 @@ def report(
     version: Annotated[int, typer.Argument(min=1, metavar="VERSION", help="Number of a version.")],
     url: Url = None,
     api_key: Key = None,
-    as_json: Annotated[bool, typer.Option("--json", help="A report is JSON with or without it.")] = True,
 ) -> None:
     """The whole evaluation report of a version, as JSON."""
-    with connected(url, api_key, as_json) as client:
+    with connected(url, api_key, True) as client:
         print_json(client.report(name, version))

@@ -1,10 +1,13 @@
 """One loaded checkpoint version: pixels of a batch in, predictions out. Runs on the model thread."""
 
+import math
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.errors import InternalError
 from models.core.device import use_cores
 from models.core.manifest import Manifest
 from models.core.report import calibration_summary
@@ -63,11 +66,13 @@ class Predictor:
     def warm_up(self, max_batch: int, cores: int) -> None:
         """Run every batch that can come once, so that no caller pays for kernels being made for a new shape."""
         spec = self.pipeline.network.input_spec
-        for size, width in [(1, cores), *((size, 1) for size in range(1, max_batch + 1))]:
+        for size, width in product(range(1, max_batch + 1), {1, cores}):
             use_cores(width)
             self.pipeline.answer(np.zeros((size, spec.height, spec.width, 3), np.uint8), self.pipeline.scores)
 
     def _prediction(self, answers: Answers, row: int, work: Work) -> Prediction:
+        if not math.isfinite(answers.confidence[row]):
+            raise InternalError("the network gave no finite probabilities for this image")
         uncertainty = {}
         for name in work.scores:
             values, percentiles = answers.scores[name]

@@ -24,13 +24,17 @@ def install_shipped(store: CheckpointStore) -> list[str]:
 
 def _install(store: CheckpointStore, model: str) -> bool:
     folder = FOLDER / model
-    if file_sha256(folder / MANIFEST) in store.manifest_hashes(model):
-        return False
+    published = store.manifest_hashes(model).get(file_sha256(folder / MANIFEST))
+    number = _publish(store, model, folder) if published is None else published
+    # Asked for in any case: a process may have been killed between publishing and activating.
+    if model not in store.models():
+        store.activate(model, number, actor="howsure", reason="shipped with this release")
+    return published is None
+
+
+def _publish(store: CheckpointStore, model: str, folder: Path) -> int:
     version = read_version(folder)
     backbone = version.manifest.backbone
     if not store.weights_path(backbone.sha256).exists():
         store.add_weights(package_weights(backbone), expected=backbone.sha256)
-    number = store.publish(model, version)
-    if model not in store.models():
-        store.activate(model, number, actor="howsure", reason="shipped with this release")
-    return True
+    return store.publish(model, version)

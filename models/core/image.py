@@ -105,7 +105,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return _from_16_bits(image)
     if image.has_transparency_data:
         colours = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours).convert("RGB")
+        paper = Image.new("RGB", image.size, "white")
+        paper.paste(colours, mask=colours)
+        return paper
     return image if image.mode == "RGB" else image.convert("RGB")
 
 

@@ -10,7 +10,7 @@ from models.core.errors import MissingOutputError
 
 
 class Needs(Flag):
-    """What a method reads, so that the pipeline prepares only that."""
+    """What a method reads; logits, calibrated logits and features are always at hand, the rest must be asked for."""
 
     LOGITS = auto()  # the network's own logits
     CALIBRATED = auto()  # the logits after the calibrator

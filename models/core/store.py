@@ -123,9 +123,11 @@ class CheckpointStore:
             write_json(path, asdict(active))
         return active
 
-    def manifest_hashes(self, model: str) -> set[str]:
-        """sha256 of every published manifest of the model; empty for a model that is not there."""
-        return {file_sha256(path) for path in self._folder(model).glob(f"versions/[0-9]*/{MANIFEST}")}
+    def manifest_hashes(self, model: str) -> dict[str, int]:
+        """sha256 of every published manifest of the model → its version; empty for a model that is not there."""
+        folder = self._folder(model) / "versions"
+        paths = {number: folder / str(number) / MANIFEST for number in _numbers(folder)}
+        return {file_sha256(path): number for number, path in paths.items() if path.is_file()}
 
     def add_weights(self, state: Mapping[str, Tensor], *, expected: str | None = None) -> str:
         """Store backbone weights once; returns their sha256. Raises CheckpointError when it is not the expected one."""

@@ -36,7 +36,6 @@ def test_scopes():
     assert key.allows(Scope.READ)
     assert key.allows(Scope.SCORE)
     assert not key.allows(Scope.ADMIN)
-    assert not key.allows(Scope.ADMIN)
 
 
 def test_admin_may_do_everything():

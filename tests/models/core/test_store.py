@@ -52,7 +52,7 @@ def test_ten_versions_are_in_the_order_of_their_numbers(store):
 def test_an_empty_store_has_no_models(tmp_path):
     store = CheckpointStore(tmp_path / "not" / "there")
     assert store.models() == []
-    assert store.manifest_hashes("made") == set()
+    assert store.manifest_hashes("made") == {}
     for ask in (store.versions, store.active):
         with pytest.raises(UnknownNameError, match="known: none"):
             ask("made")

@@ -1,6 +1,7 @@
 """Health, metrics, logs, and what every route has in common."""
 
 import json
+import time
 import uuid
 
 import pytest
@@ -93,6 +94,9 @@ def test_logs_are_json_with_request_ids_and_without_secrets(locked_server, locke
         locked.post(URL, content=image_file(), headers=headers)
         locked.post(URL, params={"api_key": secret}, content=b"x", headers=JPEG)
         locked.get(f"/v1/models/{secret}")
+    deadline = time.monotonic() + 5  # a line is written just after its answer has left
+    while locked_server.log.read_text().count(name) < len(secrets) and time.monotonic() < deadline:
+        time.sleep(0.02)
     first, *rest = locked_server.log.read_text().splitlines()
     lines = [json.loads(line) for line in (rest if first.startswith("howsure ") else [first, *rest])]
     assert len(lines) > 15

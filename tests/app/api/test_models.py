@@ -122,7 +122,7 @@ class TestDamagedModels:
         assert "fields differ" in cards["bad-manifest"]["reason"]
         assert "damaged" in cards["bad-methods"]["reason"]
         assert "active.json is not readable" in cards["bad-pointer"]["reason"]
-        assert "evaluations" in cards["bad-report"]["reason"]
+        assert "changed or damaged" in cards["bad-report"]["reason"]
         for name in DAMAGED:
             assert small.get(f"/v1/models/{name}").json() == cards[name]
 

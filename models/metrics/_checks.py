@@ -27,6 +27,22 @@ def flag_vector(values: Tensor, name: str) -> Tensor:
     return real_vector(values, name).bool()
 
 
+def confidence_and_outcome(confidence: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
+    """(N,) float64 in [0, 1] and (N,) bool."""
+    same_length(confidence=confidence, correct=correct)
+    return unit_vector(confidence, "confidence"), flag_vector(correct, "correct")
+
+
+def feature_rows(features: Tensor, name: str = "features") -> Tensor:
+    """(N, D) finite, as float64 and cut from the autograd graph."""
+    if features.ndim != 2 or features.numel() == 0:
+        raise ValueError(f"{name} must have shape (N, D) with N, D >= 1, got {tuple(features.shape)}: flatten each row")
+    matrix = features.detach().to(torch.float64)
+    if not matrix.isfinite().all():
+        raise ValueError(f"{name} contains NaN or infinity: drop or repair those rows first")
+    return matrix
+
+
 def class_scores(scores: Tensor, name: str) -> Tensor:
     """(N, C) as float64. Minus infinity is allowed, because it is how a missing choice is masked."""
     if scores.ndim != 2 or scores.numel() == 0:

@@ -25,7 +25,8 @@ def bootstrap_interval(
     """Percentile bootstrap: `statistic(*rows)` again on rows drawn with replacement, the same rows of every tensor.
 
     `rows` are (N, ...) tensors of independent items. Too narrow below some tens of rows, and for measures that are
-    biased on small samples (ECE). An error of `statistic` on a draw passes through. Efron 1979.
+    biased on small samples (for ECE see `calibration_intervals`). An error of `statistic` on a draw passes through.
+    Efron 1979.
     """
     _check(rows, resamples, level)
     generator = torch.Generator().manual_seed(seed)

@@ -5,14 +5,12 @@ saturated models), has no equal-mass bins, and takes seconds to import because i
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from models.metrics._checks import flag_vector, positive_count, same_length, unit_vector
-
-Binning = Literal["width", "mass"]
+from models.metrics._checks import confidence_and_outcome, positive_count, unit_vector
+from models.metrics.binning import Binning, bin_membership
 
 
 @dataclass(frozen=True)
@@ -39,8 +37,8 @@ def expected_calibration_error(
     "mass" (adaptive ECE) rows of equal confidence are dealt to bins in row order. Naeini et al. 2015; Guo et al.
     2017 (arXiv 1706.04599); equal mass: Nguyen & O'Connor 2015 (arXiv 1508.05154).
     """
-    confidence, correct = _checked(confidence, correct)
-    return _weighted_gap(confidence, correct, _membership(confidence, bins, binning))
+    confidence, correct = confidence_and_outcome(confidence, correct)
+    return _weighted_gap(confidence, correct, bin_membership(confidence, bins, binning))
 
 
 def maximum_calibration_error(
@@ -50,8 +48,8 @@ def maximum_calibration_error(
 
     Inputs as in `expected_calibration_error`. One row alone in a bin can decide it. Naeini et al. 2015.
     """
-    confidence, correct = _checked(confidence, correct)
-    member = _membership(confidence, bins, binning)
+    confidence, correct = confidence_and_outcome(confidence, correct)
+    member = bin_membership(confidence, bins, binning)
     counts = member.bincount(minlength=bins)
     gaps = member.bincount(correct.double() - confidence, minlength=bins).abs()
     return float((gaps / counts.clamp(min=1)).max())
@@ -61,8 +59,8 @@ def reliability_bins(
     confidence: Tensor, correct: Tensor, *, bins: int = 15, binning: Binning = "width"
 ) -> tuple[ReliabilityBin, ...]:
     """The non-empty bins behind the two errors above, lowest confidence first; their counts sum to N."""
-    confidence, correct = _checked(confidence, correct)
-    member = _membership(confidence, bins, binning)
+    confidence, correct = confidence_and_outcome(confidence, correct)
+    member = bin_membership(confidence, bins, binning)
     return tuple(
         _summary(confidence, correct, member == index, _edges(index, bins, binning))
         for index in torch.unique(member).tolist()
@@ -79,30 +77,10 @@ def noise_floor(
     """
     confidence = unit_vector(confidence, "confidence")
     positive_count(resamples, "resamples")
-    member = _membership(confidence, bins, binning)  # does not depend on the labels: once is enough
+    member = bin_membership(confidence, bins, binning)  # does not depend on the labels: once is enough
     generator = torch.Generator().manual_seed(seed)
     draws = (torch.rand(len(confidence), generator=generator, dtype=torch.float64) for _ in range(resamples))
     return sum(_weighted_gap(confidence, draw < confidence, member) for draw in draws) / resamples
-
-
-def _checked(confidence: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
-    same_length(confidence=confidence, correct=correct)
-    return unit_vector(confidence, "confidence"), flag_vector(correct, "correct")
-
-
-def _membership(confidence: Tensor, bins: int, binning: Binning) -> Tensor:
-    """Bin number of every row, (N,)."""
-    positive_count(bins, "bins")
-    if binning == "width":
-        # k / bins is the rounded true edge; torch.linspace can be one ulp off, which moves rows that lie on it.
-        return torch.bucketize(confidence, torch.arange(1, bins, dtype=torch.float64) / bins)
-    if binning == "mass":
-        sizes = torch.full((bins,), len(confidence) // bins)
-        sizes[: len(confidence) % bins] += 1
-        member = torch.empty(len(confidence), dtype=torch.int64)
-        member[confidence.argsort(stable=True)] = torch.arange(bins).repeat_interleave(sizes)
-        return member
-    raise ValueError(f"binning must be 'width' or 'mass', got {binning!r}")
 
 
 def _weighted_gap(confidence: Tensor, correct: Tensor, member: Tensor) -> float:

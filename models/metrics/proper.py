@@ -31,10 +31,15 @@ def brier_score(probabilities: Tensor, labels: Tensor) -> float:
     `probabilities` (N, C) with rows that sum to 1, `labels` (N,) integer. Brier 1950, so twice what two-class code that
     counts one class reports.
     """
+    return float(row_brier_scores(probabilities, labels).mean())
+
+
+def row_brier_scores(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """The squared distance of every row, (N,) float64; its mean is `brier_score`."""
     probabilities = class_probabilities(probabilities)
     labels = class_labels(labels, probabilities)
     one_hot = torch.zeros_like(probabilities).scatter_(1, labels[:, None], 1.0)
-    return float((probabilities - one_hot).square().sum(dim=1).mean())
+    return (probabilities - one_hot).square().sum(dim=1)
 
 
 def accuracy(probabilities_or_logits: Tensor, labels: Tensor) -> float:

@@ -1,11 +1,20 @@
 """What is gained by answering only the rows a model is sure of: risk is the mean error of the rows that are kept."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from models.metrics._checks import real_vector, same_length
+
+
+@dataclass(frozen=True)
+class RiskPoint:
+    """`risk` is the mean error of the share `coverage` of the rows that is kept."""
+
+    coverage: float
+    risk: float
 
 
 def risk_coverage(uncertainty: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,3 +57,23 @@ def coverage_at_risk(uncertainty: Tensor, error: Tensor, risk: float) -> float:
     coverage, risks = risk_coverage(uncertainty, error)
     allowed = coverage[risks <= risk]
     return float(allowed[-1]) if len(allowed) else 0.0
+
+
+def ause(uncertainty: Tensor, error: Tensor) -> float:
+    """Area under the sparsification error: how far the order is from the best one for this `error`; 0 is best.
+
+    Mean over coverages of (risk, rows kept by `uncertainty`) - (risk, rows kept by `error` itself), over the mean
+    error, so that models of different accuracy compare. Inputs as in `risk_coverage`; name the error with the figure.
+    Raises ValueError where all errors are 0. Ilg et al. 2018 (arXiv 1802.07095).
+    """
+    mean = float(real_vector(error, "error").mean())
+    if mean == 0:
+        raise ValueError("AUSE is relative to the mean error, which is 0: add rows with an error or skip the measure")
+    return (aurc(uncertainty, error) - aurc(error, error)) / mean
+
+
+def thinned_curve(uncertainty: Tensor, error: Tensor, points: int = 101) -> tuple[RiskPoint, ...]:
+    """`risk_coverage` at no more than `points` coverages, evenly spaced from the lowest to 1: to draw and to store."""
+    coverage, risk = risk_coverage(uncertainty, error)
+    kept = torch.linspace(0, len(coverage) - 1, min(points, len(coverage)), dtype=torch.float64).round().long()
+    return tuple(RiskPoint(*pair) for pair in zip(coverage[kept].tolist(), risk[kept].tolist(), strict=True))

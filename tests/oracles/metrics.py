@@ -115,3 +115,9 @@ def risk_coverage(uncertainty, error):
 def coverage_at_risk(uncertainty, error, risk):
     risks = risk_coverage(uncertainty, error)
     return max((kept / len(risks) for kept, value in enumerate(risks, start=1) if value <= risk), default=0.0)
+
+
+def ause(uncertainty, error):
+    """Mean distance of the risk curve from that of an order by the error itself, over the risk of all rows."""
+    ranked, best = risk_coverage(uncertainty, error), risk_coverage(error, error)
+    return math.fsum(a - b for a, b in zip(ranked, best, strict=True)) / len(error) / ranked[-1]

@@ -17,7 +17,7 @@ from models.core.errors import CheckpointError
 from models.core.input_spec import InputSpec
 from models.core.manifest import BackboneRecord
 from models.core.method import Dimensions
-from models.core.outputs import ModelOutputs
+from models.core.outputs import LinearHead, ModelOutputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,16 @@ class PreparedNetwork:
     def dimensions(self) -> Dimensions:
         return Dimensions(classes=self.head.out_features, features=self.head.in_features)
 
+    @property
+    def linear_head(self) -> LinearHead:
+        return LinearHead(self.head.weight.detach(), self.head.bias.detach())
+
     @torch.inference_mode()
     def outputs(self, pixels: NDArray[np.uint8]) -> ModelOutputs:
-        """Logits and features, float32, for (N, height, width, 3) uint8 pixels."""
+        """Logits, features and head, float32, for (N, height, width, 3) uint8 pixels."""
         images = self.input_spec.tensor(pixels, self.device, PRECISIONS[self.precision])
         features: Tensor = self.trunk(images).float()
-        return ModelOutputs(logits=self.head(features), features=features)
+        return ModelOutputs(logits=self.head(features), features=features, head=self.linear_head)
 
 
 def build_network(record: BackboneRecord, weights: Mapping[str, Tensor]) -> nn.Module:

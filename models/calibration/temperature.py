@@ -35,17 +35,20 @@ class Temperature(Calibrator):
         return outputs.with_calibrated(outputs.logits / self._state["temperature"])
 
 
-def best_inverse_temperature(logits: Tensor, labels: Tensor, mask: Tensor | None = None) -> float:
-    """1/T in [1/50, 50] at the minimum of the NLL of softmax(logits / T); logits (N, C) float64, labels (N,), `mask`
+def best_inverse_temperature(
+    logits: Tensor, labels: Tensor, mask: Tensor | None = None, *, halvings: int = 60
+) -> float:
+    """1/T in [1/50, 50] at the minimum of the NLL of softmax(logits / T); logits (N, C), labels (N,), `mask`
     (N, C) True where an item has the choice.
 
-    The NLL is convex in b = 1/T: its slope is mean(E_p[z] - z_label) and never falls, so bisection finds the minimum.
+    The NLL is convex in b = 1/T: its slope is mean(E_p[z] - z_label) and never falls, so bisection finds the minimum,
+    log T within 8 / 2**halvings.
     """
     absent = torch.zeros_like(logits, dtype=torch.bool) if mask is None else ~mask
     logits = logits.masked_fill(absent, 0)
     picked = logits.gather(1, labels[:, None])[:, 0]
     low, high = 1 / LARGEST, 1 / SMALLEST
-    for _ in range(60):
+    for _ in range(halvings):
         middle = math.sqrt(low * high)
         slope = (
             ((logits * middle).masked_fill(absent, -torch.inf).softmax(dim=1) * logits).sum(dim=1).sub(picked).mean()

@@ -5,6 +5,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from models.calibration.temperature import best_inverse_temperature
 from models.core.method import Calibrator
 from models.core.outputs import ModelOutputs, Needs
 
@@ -12,8 +13,9 @@ from models.core.outputs import ModelOutputs, Needs
 class Vector(Calibrator):
     """softmax(a * z + b), a and b (C,), fitted by penalised NLL; the predicted label may change.
 
-    log a and b have a Gaussian prior of standard deviation 0.1 around one common factor and 0 (ours: the paper's form
-    has none): a class with few or no rows then stays near temperature scaling instead of following its noise.
+    log a and b have a Gaussian prior of standard deviation 0.1 around temperature scaling's -log T and 0 (ours: the
+    paper's form has none): a class with few or no rows then stays near temperature scaling instead of following its
+    noise, and rows that are all right cannot drive the scale to infinity.
     """
 
     name = "vector"
@@ -26,21 +28,21 @@ class Vector(Calibrator):
         self.check_labels(outputs, labels)
         logits = outputs.logits.double()
         strength = 1 / (2 * prior**2 * len(outputs))
-        common = torch.zeros((), dtype=torch.float64, device=logits.device, requires_grad=True)
+        common = best_inverse_temperature(logits, labels, outputs.mask)
         scale = torch.zeros(logits.shape[1], dtype=torch.float64, device=logits.device, requires_grad=True)
         offset = torch.zeros_like(scale, requires_grad=True)
-        optimiser = torch.optim.LBFGS([common, scale, offset], max_iter=200, line_search_fn="strong_wolfe")
+        optimiser = torch.optim.LBFGS([scale, offset], max_iter=200, line_search_fn="strong_wolfe")
 
         def closure() -> Tensor:
             optimiser.zero_grad()
-            scaled = outputs.masked((common + scale).exp() * logits + offset)
+            scaled = outputs.masked(common * scale.exp() * logits + offset)
             nll = torch.nn.functional.cross_entropy(scaled, labels)
             loss = nll + strength * (scale.square().sum() + offset.square().sum())
             loss.backward()  # type: ignore[no-untyped-call]
             return loss
 
         optimiser.step(closure)  # type: ignore[no-untyped-call]
-        self._state = {"scale": (common + scale).exp().detach().float(), "offset": offset.detach().float()}
+        self._state = {"scale": (common * scale.exp()).detach().float(), "offset": offset.detach().float()}
         return self
 
     def transform(self, outputs: ModelOutputs) -> ModelOutputs:

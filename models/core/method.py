@@ -86,6 +86,8 @@ class Method(ABC):
 class Calibrator(Method):
     """Changes the probabilities so that confidence matches accuracy. Works on logits, never on probabilities."""
 
+    takes_masks: ClassVar[bool] = True  # False: refuses items that lack some of the choices
+
     @abstractmethod
     def fit(self, outputs: ModelOutputs, labels: Tensor) -> Self:
         """Fit on N held-out rows; labels (N,) int64. Raises ValueError for labels outside the classes."""
@@ -111,9 +113,11 @@ class Calibrator(Method):
             raise ValueError("a label names a choice that its item does not have")
 
     def check_classes(self, outputs: ModelOutputs) -> None:
-        """Raises ValueError unless the logits have the number of classes that the calibrator is sized for."""
+        """Raises ValueError unless the items have the classes that the calibrator is sized for."""
         if outputs.logits.shape[1] != self.dimensions.classes:
             raise ValueError(f"{self.name} is for {self.dimensions.classes} classes, got {outputs.logits.shape[1]}")
+        if outputs.mask is not None and not self.takes_masks:
+            raise ValueError(f"{self.name} needs every choice of every item; calibrate masked choices with temperature")
 
 
 class UncertaintyScore(Method):

@@ -10,13 +10,31 @@ from models.core.errors import MissingOutputError
 
 
 class Needs(Flag):
-    """What a method reads; logits, calibrated logits and features are always at hand, the rest must be asked for."""
+    """What a method reads; the network prepares logits, features and head always, the rest must be asked for."""
 
     LOGITS = auto()  # the network's own logits
     CALIBRATED = auto()  # the logits after the calibrator
     FEATURES = auto()  # input of the last linear layer
     GRADIENTS = auto()  # per-class parameter gradients
     HIDDEN_STATES = auto()  # one tensor a layer
+    HEAD = auto()  # the last linear layer itself
+
+
+@dataclass(frozen=True, slots=True)
+class LinearHead:
+    """The network's last linear layer, float32: logits = features @ weight.T + bias."""
+
+    weight: Tensor  # (C, D)
+    bias: Tensor  # (C,)
+
+    def __post_init__(self) -> None:
+        if self.weight.ndim != 2 or self.bias.shape != self.weight.shape[:1]:
+            shapes = f"{tuple(self.weight.shape)} and {tuple(self.bias.shape)}"
+            raise ValueError(f"a head has weight (C, D) and bias (C,), got {shapes}")
+
+    def logits(self, features: Tensor) -> Tensor:
+        """(N, C) for features (N, D)."""
+        return torch.nn.functional.linear(features, self.weight, self.bias)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +49,7 @@ class ModelOutputs:
     calibrated: Tensor | None = None  # (N, C) float32
     features: Tensor | None = None  # (N, D) float32
     mask: Tensor | None = None  # (N, C) bool
+    head: LinearHead | None = None  # one for all items
 
     def __post_init__(self) -> None:
         if self.logits.ndim != 2:
@@ -40,9 +59,16 @@ class ModelOutputs:
             part = getattr(self, name)
             if part is not None and part.shape[0] != rows:
                 raise ValueError(f"{name} has {part.shape[0]} rows, logits have {rows}")
+        if self.head is not None and len(self.head.bias) != self.logits.shape[1]:
+            raise ValueError(f"the head gives {len(self.head.bias)} classes, logits have {self.logits.shape[1]}")
 
     def __len__(self) -> int:
         return self.logits.shape[0]
+
+    def take(self, rows: Tensor) -> "ModelOutputs":
+        """Some of the items: `rows` is (M,) int64 indices or an (N,) bool choice; the head stays."""
+        parts = {name: getattr(self, name) for name in ("logits", "calibrated", "features", "mask")}
+        return replace(self, **{name: part[rows] for name, part in parts.items() if part is not None})
 
     def with_calibrated(self, logits: Tensor) -> "ModelOutputs":
         """The same outputs with a calibrator's logits (N, C) added."""
@@ -63,6 +89,14 @@ class ModelOutputs:
         if self.features is None:
             raise MissingOutputError("no features: this method declares Needs.FEATURES, prepare them with the pipeline")
         return self.features
+
+    def require_head(self) -> LinearHead:
+        """The head, or MissingOutputError when it was not prepared."""
+        if self.head is None:
+            raise MissingOutputError(
+                "no head: this method declares Needs.HEAD, prepare it with the pipeline; a table has none"
+            )
+        return self.head
 
     def masked(self, logits: Tensor) -> Tensor:
         """`logits` (N, C) of these items, -infinity where an item does not have the choice."""

@@ -1,5 +1,3 @@
-import math
-
 import pytest
 import torch
 
@@ -22,7 +20,7 @@ def drawn(rows, seed=0):
 
 def objective(state, logits, labels, prior):
     scale = state["scale"].tolist()
-    common = math.exp(sum(map(math.log, scale)) / len(scale))
+    common = 1 / float(Temperature(DIMENSIONS).fit(ModelOutputs(logits), labels).state()["temperature"])
     return vector_objective(scale, state["offset"].tolist(), common, logits.tolist(), labels.tolist(), prior)
 
 
@@ -65,3 +63,9 @@ def test_a_class_without_rows_stays_near_the_others():
     state = Vector(DIMENSIONS).fit(ModelOutputs(logits[kept]), labels[kept]).state()
     assert abs(float(state["offset"][2])) < 0.5
     assert 0.5 < float(state["scale"][2] / state["scale"][:2].mean()) < 2
+
+
+def test_rows_that_are_all_right_do_not_drive_the_scale_to_infinity():
+    logits = 4 * torch.eye(3).repeat(20, 1)
+    state = Vector(DIMENSIONS).fit(ModelOutputs(logits), torch.arange(3).repeat(20)).state()
+    assert float(state["scale"].max()) < 60

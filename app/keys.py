@@ -15,6 +15,7 @@ class Scope(StrEnum):
 
     READ = "read"  # see models and reports
     SCORE = "score"  # score inputs
+    JOBS = "jobs"  # upload and delete data, run jobs
     ADMIN = "admin"  # everything
 
 

@@ -5,10 +5,11 @@ ModelSideError
 ├── UnfittedError       a method was used, or saved, before it was fitted
 ├── MissingOutputError  a method needs an output that was not prepared
 ├── UnsupportedError    a network, device or precision that howsure cannot handle
+├── DataError           labelled data that cannot be read, or does not fit
 └── UnknownNameError    a name that a registry or the store does not have
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class ModelSideError(Exception):
@@ -29,6 +30,14 @@ class MissingOutputError(ModelSideError):
 
 class UnsupportedError(ModelSideError):
     """The network, device or precision is outside what howsure handles."""
+
+
+class DataError(ModelSideError, ValueError):
+    """Labelled data cannot be read, is unsafe to read, or does not fit; `bad` are (row, reason), the first ones."""
+
+    def __init__(self, message: str, bad: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.bad = tuple(bad)
 
 
 class UnknownNameError(ModelSideError):

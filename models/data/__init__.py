@@ -1,1 +1,1 @@
-"""Labelled data: readers and deterministic splits."""
+"""Labelled data from files of strangers, and deterministic splits."""

@@ -1,40 +1,35 @@
-"""Labelled images in a zip: `index.csv` with the columns `file` and `label`, and `images/<file>`."""
+"""Labelled images in a zip whose labels are class indexes and whose rows are all sound: what recipes are built from."""
 
-import csv
-import io
-import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from models.core.checkpoint import file_sha256
+from models.core.errors import DataError
+from models.data.dataset import ImageDataset
+from models.data.labelled_image import LabelledImage
+from models.data.open_dataset import open_dataset
 
-
-@dataclass(frozen=True, slots=True)
-class LabelledImage:
-    """One row; `name` is unique in its archive."""
-
-    name: str
-    content: bytes
-    label: int
+__all__ = ["ImageArchive", "LabelledImage"]
 
 
 class ImageArchive:
-    """Reads rows in the order of the index, which is often sorted by label: split with a seed before use."""
+    """Raises DataError when a row of the index is wrong in any way, or a label is no class index."""
 
     def __init__(self, path: Path) -> None:
+        dataset = open_dataset(path)
+        if not isinstance(dataset, ImageDataset):
+            raise DataError(f"{path} holds outputs, not images")
+        if dataset.findings.count:
+            raise DataError(f"{path}: {'; '.join(f'{row}: {reason}' for row, reason in dataset.findings)}")
         self.path = path
-        self.name = path.stem
-        self.sha256 = file_sha256(path)
-        with zipfile.ZipFile(path) as archive, archive.open("index.csv") as index:
-            rows = list(csv.DictReader(io.TextIOWrapper(index, encoding="utf-8")))
-        self.names = tuple(row["file"] for row in rows)
-        self.labels = {row["file"]: int(row["label"]) for row in rows}
-        if len(self.labels) != len(rows):
-            raise ValueError(f"{path}: index.csv names a file twice")
+        self.name = dataset.name
+        self.sha256 = dataset.sha256
+        self.names = dataset.names
+        self.labels = {name: label for name, label in dataset.labels.items() if isinstance(label, int)}
+        self._images = dataset
+        if len(self.labels) != len(self.names):
+            raise DataError(f"{path}: labels must be class indexes")
 
     def read(self, names: tuple[str, ...]) -> Iterator[LabelledImage]:
         """The rows of these names, in that order."""
-        with zipfile.ZipFile(self.path) as archive:
-            for name in names:
-                yield LabelledImage(name, archive.read(f"images/{name}"), self.labels[name])
+        for row in self._images.read(names):
+            yield LabelledImage(row.name, row.content, self.labels[row.name])

@@ -62,6 +62,25 @@ async def test_the_bytes_count_not_the_claim(read, claimed):
     assert (body, reads, error.status) == (b"0123456789", 3, 413)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "limit"), [("POST", "/large", 20), ("GET", "/large", 10), ("POST", "/", 10)]
+)
+async def test_a_route_may_have_a_limit_of_its_own(method, path, limit):
+    async def app(scope, receive, send):
+        await receive()
+
+    async def receive():
+        return {"type": "http.request", "body": bytes(size), "more_body": False}
+
+    scope = {"type": "http", "method": method, "path": path, "headers": []}
+    limited = BodyLimit(app, 10, routes={("POST", "/large"): 20})
+    size = limit
+    await limited(scope, receive, None)
+    size = limit + 1
+    with pytest.raises(PayloadTooLargeError, match=f"larger than {limit} bytes"):
+        await limited(scope, receive, None)
+
+
 async def test_other_protocols_pass_untouched():
     seen = []
 

@@ -1,7 +1,9 @@
 import pytest
 
 from models.core.checkpoint import file_sha256
+from models.core.errors import DataError
 from models.data.image_archive import ImageArchive, LabelledImage
+from tests.fixtures.labelled_data import zipped
 from tests.fixtures.labelled_zip import write_zip
 
 ROWS = [("b.png", 1, b"second"), ("ä.png", 0, b"first")]
@@ -18,9 +20,18 @@ def test_reads_the_rows_that_are_asked_for_in_that_order(tmp_path):
 
 
 def test_a_name_that_stands_twice_is_refused(tmp_path):
-    path = tmp_path / "set.zip"
-    write_zip(path, ROWS[:1])
-    with pytest.warns(UserWarning, match="Duplicate name"):
-        write_zip(path, ROWS[:1] * 2)
-    with pytest.raises(ValueError, match="names a file twice"):
-        ImageArchive(path)
+    members = {"index.csv": b"file,label\nb.png,1\nb.png,1\n", "images/b.png": b"second"}
+    (tmp_path / "set.zip").write_bytes(zipped(members))
+    with pytest.raises(DataError, match=r"b\.png: index\.csv names a file twice"):
+        ImageArchive(tmp_path / "set.zip")
+
+
+def test_class_names_are_refused(tmp_path):
+    with pytest.raises(DataError, match="labels must be class indexes"):
+        ImageArchive(write_zip(tmp_path / "set.zip", [("b.png", "cat", b"second")]))
+
+
+def test_outputs_are_refused(tmp_path):
+    (tmp_path / "set.jsonl").write_bytes(b'{"label": 0, "logits": [1, 2]}')
+    with pytest.raises(DataError, match="holds outputs, not images"):
+        ImageArchive(tmp_path / "set.jsonl")

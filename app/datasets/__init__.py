@@ -1,0 +1,1 @@
+"""Labelled data for jobs: content-addressed uploads, and folders of this machine by name."""

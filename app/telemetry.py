@@ -78,6 +78,19 @@ class Metrics:
             ["model", "version", "data", "role"],
             registry=registry,
         )
+        self.swaps = Counter(
+            "howsure_swaps_total",
+            "Versions taken up while serving, or refused",
+            ["model", "outcome"],
+            registry=registry,
+        )
+        self.swap_duration = Histogram(
+            "howsure_swap_duration_seconds",
+            "Time from noticing a newly active version to serving it",
+            ["network"],
+            buckets=SECONDS,
+            registry=registry,
+        )
 
 
 class RequestTelemetry:

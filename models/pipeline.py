@@ -1,7 +1,7 @@
 """One checkpoint version put together: network, calibrator, scores and their references. Read `answer` first."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from models.core.checkpoint import Version
 from models.core.device import choose_precision
 from models.core.errors import CheckpointError, UnknownNameError
 from models.core.golden import GoldenRow, golden_pixels
+from models.core.manifest import Manifest
 from models.core.method import Calibrator, UncertaintyScore
 from models.core.outputs import ModelOutputs
 from models.core.reference import Reference
@@ -43,22 +44,35 @@ class Answers:
 
 
 class Pipeline:
-    """Immutable after construction; used from one thread at a time."""
+    """Immutable after construction. `golden_outputs` are what the network gave for golden inputs, by their seeds.
+
+    They belong to the network: pipelines that share it share them, so that a recalibrated version is checked without
+    another forward pass.
+    """
 
     def __init__(
-        self, network: PreparedNetwork, calibrator: Calibrator | None, scores: dict[str, ScoredReference]
+        self,
+        network: PreparedNetwork,
+        calibrator: Calibrator | None,
+        scores: dict[str, ScoredReference],
+        golden_outputs: dict[tuple[int, ...], ModelOutputs] | None = None,
     ) -> None:
         self.network = network
         self.calibrator = calibrator
         self.scores = scores
+        self.golden_outputs = {} if golden_outputs is None else golden_outputs
 
-    @torch.inference_mode()
     def answer(self, pixels: NDArray[np.uint8], scores: Collection[str] = (), top_k: int = 1) -> Answers:
         """Predict, calibrate and score (N, height, width, 3) uint8 pixels; only the named scores are computed.
 
         Raises UnknownNameError for a score that this version does not have.
         """
-        outputs = self.calibrate(self.network.outputs(pixels))
+        return self.answer_outputs(self.network.outputs(pixels), scores, top_k)
+
+    @torch.inference_mode()
+    def answer_outputs(self, outputs: ModelOutputs, scores: Collection[str] = (), top_k: int = 1) -> Answers:
+        """As `answer`, from outputs that the network gave before."""
+        outputs = self.calibrate(outputs)
         probabilities = outputs.calibrated_log_probabilities().exp()
         top = probabilities.topk(min(top_k, probabilities.shape[1]), dim=1)
         label = top.indices[:, :1]
@@ -80,7 +94,9 @@ class Pipeline:
 
     def golden_rows(self, seeds: tuple[int, ...]) -> list[GoldenRow]:
         """The answers for the golden inputs of these seeds, every score among them."""
-        answers = self.answer(golden_pixels(self.network.input_spec, seeds), self.scores)
+        if seeds not in self.golden_outputs:
+            self.golden_outputs[seeds] = self.network.outputs(golden_pixels(self.network.input_spec, seeds))
+        answers = self.answer_outputs(self.golden_outputs[seeds], self.scores)
         return [
             GoldenRow(
                 confidence=float(answers.confidence[row]),
@@ -104,25 +120,37 @@ def load_pipeline(
     *,
     precision: str = "auto",
     compiled: bool = False,
-    loaded: PreparedNetwork | None = None,
+    loaded: Pipeline | None = None,
 ) -> Pipeline:
-    """Assemble a version and re-score its golden rows; `loaded` is reused where a version shares its backbone.
+    """Assemble a version and re-score its golden rows, on the network of `loaded` where that is given.
 
-    Raises CheckpointError when anything differs from what was published.
+    Ask `same_network` first. Raises CheckpointError when anything differs from what was published.
     """
     manifest = version.manifest
     chosen = choose_precision(device, manifest.precisions, precision)
     if loaded is None:
         network = build_network(manifest.backbone, store.read_weights(manifest.backbone.sha256))
-        loaded = prepare(network, manifest.backbone.kind, manifest.input_spec, device, chosen, compiled=compiled)
-    elif loaded.precision != chosen:
-        raise CheckpointError(f"the loaded network is in {loaded.precision}, the version is to be served in {chosen}")
-    pipeline = assemble(loaded, version)
+        prepared = prepare(network, manifest.backbone.kind, manifest.input_spec, device, chosen, compiled=compiled)
+        pipeline = assemble(prepared, version)
+    elif loaded.network.precision == chosen:
+        pipeline = assemble(loaded.network, version, loaded.golden_outputs)
+    else:
+        ours = loaded.network.precision
+        raise CheckpointError(f"the loaded network is in {ours}, the version is to be served in {chosen}")
     version.golden.check(chosen, pipeline.golden_rows(version.golden.seeds))
     return pipeline
 
 
-def assemble(network: PreparedNetwork, version: Version) -> Pipeline:
+def same_network(one: Manifest, other: Manifest) -> bool:
+    """Whether both versions build the same network from the same weights for the same inputs."""
+    return one.input_spec == other.input_spec and (
+        replace(one.backbone, origin=None) == replace(other.backbone, origin=None)
+    )
+
+
+def assemble(
+    network: PreparedNetwork, version: Version, golden_outputs: dict[tuple[int, ...], ModelOutputs] | None = None
+) -> Pipeline:
     """Put the stored methods of the network's precision on top of it."""
     manifest, dimensions = version.manifest, network.dimensions
     if len(manifest.classes) != dimensions.classes:
@@ -131,7 +159,8 @@ def assemble(network: PreparedNetwork, version: Version) -> Pipeline:
     if manifest.calibrator is not None:
         state = version.method_state(network.precision, "calibrator")
         fitted = calibrator(manifest.calibrator)(dimensions).load_state(state).to(network.device)
-    return Pipeline(network, fitted, {name: _scored(network, version, name) for name in manifest.scores})
+    scores = {name: _scored(network, version, name) for name in manifest.scores}
+    return Pipeline(network, fitted, scores, golden_outputs)
 
 
 def _scored(network: PreparedNetwork, version: Version, name: str) -> ScoredReference:

@@ -4,7 +4,8 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.api.schemas import Health, ModelHealth
-from app.scoring.catalog import Catalog
+from app.scoring.catalog import Catalog, LoadFailure
+from app.scoring.predictor import Predictor
 from app.scoring.scorer import Scorer
 
 router = APIRouter(tags=["health"])
@@ -53,9 +54,21 @@ def _health(catalog: Catalog, scorer: Scorer, draining: bool) -> Health:
         reasons.append("no model could be loaded")
     if not scorer.batcher.alive:
         reasons.append("the model thread is not running")
-    models = [
-        ModelHealth(id=name, status="ready", version=served.version, calibrated=served.manifest.calibrator is not None)
-        for name, served in catalog.predictors.items()
-    ]
-    models += [ModelHealth(id=failed.model, status="failed", reason=failed.reason) for failed in catalog.failures]
+    models = [_served(predictor, catalog.failures.get(name)) for name, predictor in catalog.predictors.items()]
+    models += [_unserved(failure) for name, failure in catalog.failures.items() if name not in catalog.predictors]
     return Health(status="not_ready" if reasons else "ready", reasons=reasons, models=models)
+
+
+def _served(predictor: Predictor, failure: LoadFailure | None) -> ModelHealth:
+    return ModelHealth(
+        id=predictor.model,
+        status="ready",
+        version=predictor.version,
+        calibrated=predictor.manifest.calibrator is not None,
+        failed_version=failure.version if failure else None,
+        reason=failure.reason if failure else None,
+    )
+
+
+def _unserved(failure: LoadFailure) -> ModelHealth:
+    return ModelHealth(id=failure.model, status="failed", failed_version=failure.version, reason=failure.reason)

@@ -1,48 +1,86 @@
-"""The models this server answers with: loaded from the store at start, each from its active version."""
+"""The models this server answers with: for each the version that the store says is active, or the last that loaded."""
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 from app.errors import InvalidError, NotFoundError, NotReadyError
+from app.scoring.loading import load_predictor
 from app.scoring.predictor import Predictor
 from app.settings import Settings
 from models.checkpoints.shipped import install_shipped
-from models.core.device import choose_device
 from models.core.store import CheckpointStore
-from models.pipeline import load_pipeline
 
 log = logging.getLogger("howsure.catalog")
 
 
 @dataclass(frozen=True, slots=True)
 class LoadFailure:
-    """Why a model of the store is not served."""
+    """Why the active version of a model is not served; `version` is None when not even its number could be read."""
 
     model: str
     reason: str
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """`after` serves in the place of `before`, which is None for a model that was not served until now."""
+
+    before: Predictor | None
+    after: Predictor
+    seconds: float
+
+    @property
+    def reused(self) -> bool:
+        """Whether both use one loaded network."""
+        return self.before is not None and self.before.pipeline.network is self.after.pipeline.network
 
 
 class Catalog:
-    """Empty until `load` has run. One bad model does not hide the others."""
+    """Empty until `load` has run. One bad model does not hide the others, a bad version not the one that serves.
+
+    `predictors` and `failures` are replaced, never changed: whoever reads one, in any thread, sees one state of it.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.store = CheckpointStore(settings.store)
-        self.predictors: dict[str, Predictor] = {}
-        self.failures: list[LoadFailure] = []
+        self.predictors: Mapping[str, Predictor] = {}
+        self.failures: Mapping[str, LoadFailure] = {}
         self.loaded = False
 
     def load(self) -> None:
         """Install what ships with the release, then load, verify and warm up the active version of every model."""
-        with self._recorded("shipped checkpoints"):
+        try:
             install_shipped(self.store)
+        except Exception as error:  # a damaged store must not hide what else is in it
+            self._failed(LoadFailure("shipped checkpoints", _reason(error)), error)
         for model in self.store.models():
-            with self._recorded(model):
-                self.predictors[model] = self._load(model)
+            self.refresh(model)
         self.loaded = True
+
+    def refresh(self, model: str) -> Swap | LoadFailure | None:
+        """Load the active version beside the one that serves, and swap; None where it serves already.
+
+        Whatever goes wrong is a failure on record and leaves the serving version where it is.
+        """
+        number = None
+        try:
+            number = self.store.active(model).version
+            return self._take_up(model, number)
+        except Exception as error:  # a damaged version can raise nearly anything
+            failure = LoadFailure(model, _reason(error), number)
+            self._failed(failure, error)
+            return failure
+
+    def lost(self, model: str) -> None:
+        """The store has the model no longer: what serves goes on to, and says so; a failure is forgotten."""
+        if model in self.predictors:
+            self._failed(LoadFailure(model, f"{model} is no longer in the store {self.store.root}"))
+        else:
+            self._succeeded(model)
 
     def get(self, model: str | None) -> Predictor:
         """The predictor of a model; None is the default one. Raises NotFoundError, InvalidError or NotReadyError."""
@@ -51,41 +89,54 @@ class Catalog:
         name = model or self.settings.default_model or self._only_model()
         if name in self.predictors:
             return self.predictors[name]
-        failed = next((failure for failure in self.failures if failure.model == name), None)
+        failed = self.failures.get(name)
         if failed is not None:
             raise NotReadyError(f"model {name} could not be loaded: {failed.reason}", seconds=60)
         raise NotFoundError(f"no model {name!r}; there are: {', '.join(self.predictors) or 'none'}")
 
     def _only_model(self) -> str:
-        if len(self.predictors) != 1:
-            known = ", ".join(self.predictors) or "none"
+        names = list(self.predictors)
+        if len(names) != 1:
+            known = ", ".join(names) or "none"
             raise InvalidError(f"name a model (there are: {known}) or set HOWSURE_DEFAULT_MODEL")
-        return next(iter(self.predictors))
+        return names[0]
 
-    @contextmanager
-    def _recorded(self, model: str) -> Iterator[None]:
-        # A damaged version can raise nearly anything; whatever it is must not hide the other models.
-        try:
-            yield
-        except Exception as error:
-            log.error("model not loaded", exc_info=error, extra={"event": "model_not_loaded", "model": model})
-            self.failures.append(LoadFailure(model, str(error) or repr(error)))
-
-    def _load(self, model: str) -> Predictor:
+    def _take_up(self, model: str, number: int) -> Swap | None:
         started = time.perf_counter()
-        number = self.store.active(model).version
-        version = self.store.read(model, number)
-        pipeline = load_pipeline(
-            self.store,
-            version,
-            choose_device(self.settings.device),
-            precision=self.settings.precision,
-            compiled=self.settings.compiled,
-        )
-        predictor = Predictor(model, number, version.manifest, pipeline)
-        predictor.warm_up(self.settings.max_batch, self.settings.cores)
-        network = pipeline.network
-        fields = {"event": "model_loaded", "model": model, "version": number, "device": str(network.device)}
-        seconds = round(time.perf_counter() - started, 2)
-        log.info("model loaded", extra=fields | {"precision": network.precision, "seconds": seconds})
-        return predictor
+        before = self.predictors.get(model)
+        swap = None
+        if before is None or before.version != number:
+            after = load_predictor(self.store, self.settings, model, number, before)
+            self.predictors = {**self.predictors, model: after}
+            swap = Swap(before, after, time.perf_counter() - started)
+            _log_swap(swap)
+        self._succeeded(model)
+        return swap
+
+    def _failed(self, failure: LoadFailure, error: Exception | None = None) -> None:
+        serving = self.predictors.get(failure.model)
+        fields = {"event": "model_not_loaded", "serving": serving.version if serving else None, **asdict(failure)}
+        log.error("model not loaded", exc_info=error, extra=fields)
+        self.failures = {**self.failures, failure.model: failure}
+
+    def _succeeded(self, model: str) -> None:
+        self.failures = {name: failure for name, failure in self.failures.items() if name != model}
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or repr(error)
+
+
+def _log_swap(swap: Swap) -> None:
+    network = swap.after.pipeline.network
+    fields: dict[str, object] = {
+        "event": "model_loaded" if swap.before is None else "model_swapped",
+        "model": swap.after.model,
+        "version": swap.after.version,
+        "device": str(network.device),
+        "precision": network.precision,
+        "milliseconds": round(1000 * swap.seconds, 1),
+    }
+    if swap.before is not None:
+        fields |= {"previous": swap.before.version, "reused": swap.reused}
+    log.info("model loaded" if swap.before is None else "model swapped", extra=fields)

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,6 +68,21 @@ class CheckpointStore:
             return []
         return sorted(path.parent.name for path in self.root.glob("[a-z0-9]*/active.json"))
 
+    def pointer_stamps(self) -> dict[str, tuple[int, ...]]:
+        """Model → a stamp of its pointer file, which differs after every move; cheap enough to ask every second."""
+        stamps: dict[str, tuple[int, ...]] = {}
+        for path in self.root.glob("[a-z0-9]*/active.json"):
+            with suppress(OSError):  # gone since the folder was listed
+                found = path.stat()
+                stamps[path.parent.name] = (found.st_mtime_ns, found.st_ino, found.st_size)
+        return stamps
+
+    def verify(self, model: str, version: int) -> None:
+        """Read every file of a version, its weights among them. Raises UnknownNameError or CheckpointError."""
+        sha256 = self.read(model, version).manifest.backbone.sha256
+        if file_sha256(self.require_weights(sha256)) != sha256:
+            raise CheckpointError(f"{self.weights_path(sha256)} has another sha256: the file was changed or damaged")
+
     def versions(self, model: str) -> list[int]:
         """Published versions, ascending. Raises UnknownNameError."""
         folder = self._folder(model) / "versions"
@@ -95,22 +110,38 @@ class CheckpointStore:
         return read_manifest(self._version_folder(model, version))
 
     def publish(self, model: str, version: Version) -> int:
-        """Write a new version and return its number; it does not become active. Its weights must be in the store."""
+        """Write a new version and return its number; it does not become active. Its weights must be in the store.
+
+        A version that the model already has, byte for byte, keeps its number: publishing again after a crash is safe.
+        """
         self.require_weights(version.manifest.backbone.sha256)
         folder = self._folder(model) / "versions"
         folder.mkdir(parents=True, exist_ok=True)
-        beside = folder / f".{os.getpid()}.{os.urandom(4).hex()}.tmp"
-        beside.mkdir()
-        try:
+        with self._beside(model, folder) as beside:
             write_version(beside, version)
             with self.lock(model):
-                number = max(_numbers(folder), default=0) + 1
-                beside.rename(folder / str(number))
-        except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise
+                number = self.manifest_hashes(model).get(file_sha256(beside / MANIFEST))
+                if number is None:
+                    number = max(_numbers(folder), default=0) + 1
+                    beside.rename(folder / str(number))
         sync_folder(folder)
         return number
+
+    @contextmanager
+    def _beside(self, model: str, folder: Path) -> Iterator[Path]:
+        """A folder to write into, locked while its writer lives; those of writers that were killed are removed."""
+        with self.lock(model):
+            for left in folder.glob(".*.tmp"):
+                _remove_unless_locked(left)
+            beside = folder / f".{os.urandom(8).hex()}.tmp"
+            beside.mkdir()
+            descriptor = os.open(beside, os.O_RDONLY)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            yield beside
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+            os.close(descriptor)
 
     def activate(self, model: str, version: int, *, actor: str, reason: str) -> Active:
         """Move the pointer, forward or back; the history keeps every move. Raises UnknownNameError."""
@@ -179,6 +210,17 @@ class CheckpointStore:
         with (self.root / name / ".lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _remove_unless_locked(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+    except BlockingIOError:
+        pass
+    finally:
+        os.close(descriptor)
 
 
 def _numbers(folder: Path) -> list[int]:

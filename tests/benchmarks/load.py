@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from tests.benchmarks.connection import Connection, ReplyError
+from tests.benchmarks.connection import Connection, Reply, ReplyError
 
 PAUSE_AFTER_FAILURE = 0.05
 
@@ -93,6 +93,13 @@ class Run:
             self.selector.close()
         return self._result(seconds)
 
+    def took(self, reply: Reply) -> None:
+        """Count a reply."""
+        self.statuses[str(reply.status)] += 1
+        if reply.status == 200:
+            self.latencies.append(reply.seconds)
+            self.wrong += not all(word in reply.content for word in self.contains)
+
     def _poll_until(self, deadline: float) -> None:
         while (now := time.perf_counter()) < deadline:
             self._wake(now)
@@ -110,10 +117,7 @@ class Run:
             return
         if reply is None:
             return
-        self.statuses[str(reply.status)] += 1
-        if reply.status == 200:
-            self.latencies.append(reply.seconds)
-            self.wrong += not all(word in reply.content for word in self.contains)
+        self.took(reply)
         if reply.closes:
             self._close(connection)
         if reply.status != 200 and self.pause:

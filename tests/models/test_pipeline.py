@@ -11,7 +11,8 @@ from skimage import data
 from models.core.errors import CheckpointError, UnknownNameError, UnsupportedError
 from models.core.golden import TOLERANCE, GoldenRow, distance, golden_pixels
 from models.core.image import read_image
-from models.pipeline import load_pipeline
+from models.core.manifest import WeightsOrigin
+from models.pipeline import load_pipeline, same_network
 from tests.fixtures.image_files import encode
 
 CPU = torch.device("cpu")
@@ -101,26 +102,66 @@ def test_a_precision_that_was_not_fitted_is_refused(tiny_store):
     assert load_pipeline(tiny_store, only, CPU).network.precision == "float32"
 
 
-def test_a_recalibrated_version_reuses_the_loaded_network(tiny, tiny_store):
+def test_a_recalibrated_version_reuses_the_loaded_network_and_its_golden_outputs(tiny_store):
     version = tiny_store.read("tiny", 1)
-    loaded = load_pipeline(tiny_store, version, CPU, precision="float32").network
+    loaded = load_pipeline(tiny_store, version, CPU, precision="float32")
     tiny_store.weights_path(version.manifest.backbone.sha256).unlink()
-    pipeline = load_pipeline(tiny_store, version, CPU, precision="float32", loaded=loaded)
-    assert pipeline.network is loaded
+    passes = []
+    with loaded.network.trunk.register_forward_hook(lambda *_: passes.append(1)):
+        pipeline = load_pipeline(tiny_store, version, CPU, precision="float32", loaded=loaded)
+        assert passes == []
+        assert pipeline.golden_rows(version.golden.seeds) == loaded.golden_rows(version.golden.seeds)
+        pipeline.golden_rows((99,))
+        loaded.golden_rows((99,))
+        assert passes == [1]
+    assert pipeline.network is loaded.network
+    assert pipeline.calibrator is not loaded.calibrator
+
+
+def test_another_calibrator_on_a_loaded_network_is_found_by_the_golden_inputs(tiny_store):
+    version = tiny_store.read("tiny", 1)
+    loaded = load_pipeline(tiny_store, version, CPU, precision="float32")
+    changed = change(version, "float32.calibrator.offset", torch.linspace(0, 1, 10))
+    with pytest.raises(CheckpointError, match="golden input"):
+        load_pipeline(tiny_store, changed, CPU, precision="float32", loaded=loaded)
+
+
+def test_a_loaded_network_of_another_precision_is_refused(tiny_store):
+    version = tiny_store.read("tiny", 1)
+    loaded = load_pipeline(tiny_store, version, CPU, precision="float32")
+    with pytest.raises(CheckpointError, match="is in float32, the version is to be served in bfloat16"):
+        load_pipeline(tiny_store, version, CPU, precision="bfloat16", loaded=loaded)
+
+
+def test_which_versions_share_a_network(tiny_store):
+    manifest = tiny_store.read("tiny", 1).manifest
+    backbone, spec = manifest.backbone, manifest.input_spec
+    same = [
+        replace(manifest, calibrator=None, report={}, classes=("a",)),
+        replace(manifest, backbone=replace(backbone, origin=WeightsOrigin("package", "file", "0" * 64))),
+    ]
+    other = [
+        replace(manifest, backbone=replace(backbone, sha256="0" * 64)),
+        replace(manifest, backbone=replace(backbone, arguments={"num_classes": 11})),
+        replace(manifest, backbone=replace(backbone, kind="torchvision")),
+        replace(manifest, input_spec=replace(spec, resize=spec.resize + 1)),
+    ]
+    assert all(same_network(manifest, candidate) for candidate in same)
+    assert not any(same_network(manifest, candidate) for candidate in other)
 
 
 def test_without_calibrator_the_networks_own_probabilities_are_the_answer(tiny, tiny_store):
     version = tiny_store.read("tiny", 1)
     pipeline = load_pipeline(tiny_store, version, CPU, precision="float32")
     pipeline.calibrator = None
-    answers = pipeline.answer(golden_pixels(tiny.plan.input_spec, (1, 2)), top_k=3)
+    answers = pipeline.answer(golden_pixels(tiny.version.manifest.input_spec, (1, 2)), top_k=3)
     np.testing.assert_array_equal(answers.confidence, answers.raw_confidence)
     assert answers.scores == {}
 
 
 def test_answers_are_consistent(tiny, tiny_store):
     pipeline = load_pipeline(tiny_store, tiny_store.read("tiny", 1), CPU, precision="float32")
-    pixels = golden_pixels(tiny.plan.input_spec, tuple(range(8)))
+    pixels = golden_pixels(tiny.version.manifest.input_spec, tuple(range(8)))
     outputs = pipeline.calibrate(pipeline.network.outputs(pixels))
     calibrated = outputs.calibrated_log_probabilities().exp().numpy()
     raw = outputs.log_probabilities().exp().numpy()
@@ -145,7 +186,7 @@ def test_answers_are_consistent(tiny, tiny_store):
 def test_a_score_that_the_version_does_not_have_is_refused(tiny, tiny_store):
     pipeline = load_pipeline(tiny_store, tiny_store.read("tiny", 1), CPU, precision="float32")
     with pytest.raises(UnknownNameError, match="unknown score 'luck'; known: energy, entropy, epistemic, max_prob"):
-        pipeline.answer(golden_pixels(tiny.plan.input_spec, (1,)), ["entropy", "luck"])
+        pipeline.answer(golden_pixels(tiny.version.manifest.input_spec, (1,)), ["entropy", "luck"])
 
 
 class TestShippedCheckpoint:

@@ -35,7 +35,7 @@ def test_an_empty_store_is_filled_and_no_damaged_manifest_stops_that(tmp_path, d
     catalog.load()
     assert catalog.loaded
     assert list(catalog.predictors) == [MODEL]
-    assert [failure.model for failure in catalog.failures] == [f"bad-{number}" for number in range(len(contents))]
+    assert list(catalog.failures) == [f"bad-{number}" for number in range(len(contents))]
     assert catalog.get(MODEL).version == 1
     assert catalog.get(MODEL).calibration["evaluations"]
 
@@ -43,7 +43,7 @@ def test_an_empty_store_is_filled_and_no_damaged_manifest_stops_that(tmp_path, d
 def test_one_bad_model_does_not_hide_the_others(damaged):
     assert damaged.loaded
     assert list(damaged.predictors) == ["bad-second", MODEL]
-    reasons = {failure.model: failure.reason for failure in damaged.failures}
+    reasons = {model: failure.reason for model, failure in damaged.failures.items()}
     assert list(reasons) == ["bad-manifest", "bad-methods", "bad-pointer", "bad-report"]
     assert all(reasons.values())
 
@@ -65,4 +65,4 @@ def test_a_store_that_cannot_be_written_is_a_failure_with_a_reason(tmp_path):
     catalog.load()
     assert catalog.loaded
     assert catalog.predictors == {}
-    assert [failure.model for failure in catalog.failures] == ["shipped checkpoints"]
+    assert list(catalog.failures) == ["shipped checkpoints"]

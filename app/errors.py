@@ -6,6 +6,7 @@ HowsureError
 ├── ForbiddenError             403  the key lacks the scope
 ├── NotFoundError              404  no such model, version or route
 ├── MethodNotAllowedError      405  the route is there, but not for this method
+├── ConflictError              409  it is in use, or already another
 ├── PayloadTooLargeError       413  more bytes, pixels or items than allowed
 ├── UnsupportedMediaTypeError  415  a body or image of another type
 ├── InvalidError               422  readable, but not acceptable
@@ -15,7 +16,8 @@ HowsureError
 ├── ClientGoneError            499  the caller hung up; nobody reads this, it is for log and metrics
 ├── InternalError              500  a fault of ours
 ├── NotReadyError              503  still loading, or shutting down
-└── TimedOutError              504  the request's time was up
+├── TimedOutError              504  the request's time was up
+└── InsufficientStorageError   507  the disk is full
 """
 
 import logging
@@ -29,7 +31,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from models.core.errors import CheckpointError, UnknownNameError
+from models.core.errors import CheckpointError, DataError, UnknownNameError
 from models.core.image import ImageError, Refusal
 
 log = logging.getLogger("howsure.errors")
@@ -100,6 +102,12 @@ class MethodNotAllowedError(HowsureError):
     """The route is there, but not for this method."""
 
     code, status, title = "method_not_allowed", 405, "Method not allowed"
+
+
+class ConflictError(HowsureError):
+    """What is there already forbids it."""
+
+    code, status, title = "conflict", 409, "Conflict"
 
 
 class PayloadTooLargeError(HowsureError):
@@ -185,6 +193,12 @@ class TimedOutError(HowsureError):
     code, status, title = "timed_out", 504, "Timed out"
 
 
+class InsufficientStorageError(HowsureError):
+    """The disk is full; what was written for this request has been removed."""
+
+    code, status, title = "insufficient_storage", 507, "Insufficient storage"
+
+
 BY_STATUS: dict[int, type[HowsureError]] = {
     400: BadRequestError,
     404: NotFoundError,
@@ -216,6 +230,11 @@ def install_handlers(app: FastAPI) -> None:
     @app.exception_handler(UnknownNameError)
     async def unknown_name(request: Request, error: UnknownNameError) -> JSONResponse:
         return problem_response(request, NotFoundError(str(error)))
+
+    @app.exception_handler(DataError)
+    async def bad_data(request: Request, error: DataError) -> JSONResponse:
+        errors = [{"row": row, "detail": reason} for row, reason in error.bad]
+        return problem_response(request, InvalidError(str(error), errors=errors))
 
     @app.exception_handler(CheckpointError)
     async def damaged(request: Request, error: CheckpointError) -> JSONResponse:
@@ -267,6 +286,9 @@ def pointers(errors: Sequence[Any]) -> list[dict[str, str]]:
 
 
 def _from_http(error: HTTPException) -> HowsureError:
+    # FastAPI makes its own 400 of whatever stops the reading of a body, such as the limit of its size.
+    if isinstance(error.__cause__, HowsureError):
+        return error.__cause__
     found = BY_STATUS.get(error.status_code, BadRequestError)(str(error.detail), headers=error.headers)
     found.status = error.status_code
     return found

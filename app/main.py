@@ -13,11 +13,14 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from app.api import health, models, score
+from app.api import activation, datasets, health, jobs, models, score
 from app.api.schemas import ImageItem, ImagesRequest
 from app.body_limit import BodyLimit
+from app.datasets.catalog import DatasetCatalog
 from app.errors import ErrorBoundary, install_handlers
+from app.jobs.desk import JobDesk
 from app.scoring.catalog import Catalog
+from app.scoring.reload import Reloader
 from app.scoring.scorer import Scorer
 from app.settings import Settings
 from app.telemetry import Metrics, RequestTelemetry
@@ -31,15 +34,18 @@ def create_app(settings: Settings | None = None, on_fatal: Callable[[str], None]
     metrics = Metrics()
     catalog = Catalog(settings)
     scorer = Scorer(settings, catalog, metrics)
+    desk = JobDesk(settings.jobs_database)
+    reloader = Reloader(catalog, metrics, settings.reload_seconds)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         scorer.batcher.start()
-        loading = asyncio.create_task(_load(catalog, metrics, on_fatal))
+        await asyncio.to_thread(app.state.datasets.sweep)
+        loading = asyncio.create_task(_load(catalog, reloader, on_fatal))
         yield
         app.state.draining = True
         await asyncio.wait({loading})
-        await scorer.close()
+        await asyncio.gather(asyncio.to_thread(reloader.close, settings.drain_seconds), scorer.close())
 
     app = FastAPI(
         title="howsure",
@@ -51,29 +57,30 @@ def create_app(settings: Settings | None = None, on_fatal: Callable[[str], None]
     app.state.metrics = metrics
     app.state.catalog = catalog
     app.state.scorer = scorer
+    app.state.reloader = reloader
+    app.state.datasets = DatasetCatalog.of(settings)
+    app.state.desk = desk
+    app.state.dataset_users = lambda dataset: asyncio.to_thread(desk.using, dataset)
     app.state.draining = False
-    for noun in (score, models, health):
+    for noun in (score, models, activation, datasets, jobs, health):
         app.include_router(noun.router)
     install_handlers(app)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    larger = {("POST", "/v1/datasets"): settings.max_dataset_bytes}
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, routes=larger)
     app.add_middleware(ErrorBoundary)
     app.add_middleware(RequestTelemetry, metrics=metrics)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     return app
 
 
-async def _load(catalog: Catalog, metrics: Metrics, on_fatal: Callable[[str], None] | None) -> None:
+async def _load(catalog: Catalog, reloader: Reloader, on_fatal: Callable[[str], None] | None) -> None:
     try:
-        await asyncio.to_thread(catalog.load)
+        await asyncio.to_thread(reloader.load)
     except Exception as error:
         log.critical("loading failed", exc_info=error, extra={"event": "loading_failed"})
-    for name, predictor in catalog.predictors.items():
-        metrics.model.labels(name, predictor.version).set(1)
-        for evaluation in predictor.calibration["evaluations"]:
-            labels = (name, predictor.version, evaluation["data"], evaluation["role"])
-            metrics.ece.labels(*labels).set(evaluation["after"]["ece"])
+    reloader.start()
     if not catalog.predictors and on_fatal is not None:
-        reasons = "; ".join(f"{failure.model}: {failure.reason}" for failure in catalog.failures)
+        reasons = "; ".join(f"{failure.model}: {failure.reason}" for failure in catalog.failures.values())
         on_fatal(f"no model could be loaded from {catalog.store.root}: {reasons or 'see the log'}")
 
 

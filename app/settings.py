@@ -27,6 +27,10 @@ class Settings(BaseSettings):
     store: Path = Field(default_factory=default_store, description="folder of the checkpoint store")
     default_model: str | None = Field(None, description="answers requests that name no model")
 
+    reload_seconds: float = Field(
+        1.0, ge=0, le=3600, description="how often to look for a newly active version; 0: only when activated over HTTP"
+    )
+
     # how the model runs
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
@@ -47,6 +51,32 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(50_000_000, ge=1, le=89_478_485, description="at most what Pillow takes")
     max_items: int = Field(64, ge=1)
 
+    # labelled data
+    datasets: Path = Field(
+        default_factory=lambda data: data["store"].parent / "datasets", description="folder of uploaded data"
+    )
+    data_root: Path | None = Field(None, description="data below this folder may be registered by its path")
+    max_dataset_bytes: int = Field(2 * 2**30, ge=1024, description="of one upload")
+    max_dataset_rows: int = Field(2_000_000, ge=1)
+    max_bad_share: float = Field(0.05, ge=0, le=1, description="data with a larger share of bad rows is refused")
+    dataset_check_seconds: float = Field(600.0, gt=0, description="time to look at every row of an upload")
+
+    # jobs
+    jobs: Path = Field(
+        default_factory=lambda data: data["store"].parent / "jobs", description="folder of what jobs work with"
+    )
+    jobs_database: str = Field(
+        default_factory=lambda data: f"sqlite:///{(data['jobs'] / 'jobs.db').absolute()}",
+        description="sqlite:/// for one machine, postgresql:// for workers on several",
+    )
+    worker: bool = Field(True, description="`howsure serve` runs a worker of its own")
+    worker_jobs: int = Field(1, ge=1, le=64, description="jobs that one worker runs at once; of a model only ever one")
+    worker_dead_seconds: float = Field(
+        10.0, ge=1, le=3600, description="silence after which a worker's jobs go on elsewhere"
+    )
+    job_attempts: int = Field(3, ge=1, le=100, description="a job whose worker or process dies this often has failed")
+    job_days: float = Field(30.0, gt=0, description="finished jobs are forgotten after so many days")
+
     # who may ask
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = Field(
         (), description="comma-separated name:scope+scope:sha256, as `howsure keys new` prints them"
@@ -62,6 +92,13 @@ class Settings(BaseSettings):
             return tuple(ApiKey.parse(entry) for entry in value.split(",") if entry.strip())
         return value
 
+    @field_validator("jobs_database")
+    @classmethod
+    def _check_database(cls, value: str) -> str:
+        if not value.startswith(("sqlite:////", "postgresql://")):
+            raise ValueError("an address begins with sqlite://// (an absolute path follows) or with postgresql://")
+        return value
+
     @model_validator(mode="after")
     def _check_pairs(self) -> Self:
         if self.queue_items < self.max_items:
@@ -75,6 +112,12 @@ class Settings(BaseSettings):
                 " one), bind 127.0.0.1, or set HOWSURE_ALLOW_OPEN=true"
             )
         return self
+
+    def for_workers(self) -> dict[str, str]:
+        """The variables that a worker beside this server needs to find the same data, whatever set them here."""
+        names = ("store", "datasets", "data_root", "jobs", "jobs_database", "device", "log_level")
+        found = {name: getattr(self, name) for name in names}
+        return {f"HOWSURE_{name.upper()}": str(value) for name, value in found.items() if value is not None}
 
     @property
     def cores(self) -> int:

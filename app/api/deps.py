@@ -11,9 +11,12 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
 from app.api.schemas import Problem
+from app.datasets.catalog import DatasetCatalog
 from app.errors import MEDIA_TYPE, ForbiddenError, UnauthorizedError
-from app.keys import Scope, find_key
+from app.jobs.desk import JobDesk
+from app.keys import ApiKey, Scope, find_key
 from app.scoring.catalog import Catalog
+from app.scoring.reload import Reloader
 from app.scoring.scorer import Scorer
 from app.settings import Settings
 
@@ -36,21 +39,41 @@ async def get_catalog(request: Request) -> Catalog:
     return catalog
 
 
+async def get_reloader(request: Request) -> Reloader:
+    reloader: Reloader = request.app.state.reloader
+    return reloader
+
+
+async def get_datasets(request: Request) -> DatasetCatalog:
+    datasets: DatasetCatalog = request.app.state.datasets
+    return datasets
+
+
 SettingsDep = Annotated[Settings, Depends(get_settings)]
 ScorerDep = Annotated[Scorer, Depends(get_scorer)]
 CatalogDep = Annotated[Catalog, Depends(get_catalog)]
 
 
-def require(scope: Scope) -> Callable[..., Awaitable[None]]:
-    """A dependency that lets a request pass when no keys are set, or when its key has the scope."""
+async def get_desk(request: Request) -> JobDesk:
+    desk: JobDesk = request.app.state.desk
+    return desk
+
+
+DatasetsDep = Annotated[DatasetCatalog, Depends(get_datasets)]
+DeskDep = Annotated[JobDesk, Depends(get_desk)]
+ReloaderDep = Annotated[Reloader, Depends(get_reloader)]
+
+
+def require(scope: Scope) -> Callable[..., Awaitable[ApiKey | None]]:
+    """A dependency that lets a request pass when no keys are set, or when its key has the scope; it gives the key."""
 
     async def check(
         settings: SettingsDep,
         credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
         api_key: Annotated[str | None, Depends(header)],
-    ) -> None:
+    ) -> ApiKey | None:
         if not settings.api_keys:
-            return
+            return None
         secret = credentials.credentials if credentials else api_key
         if not secret:
             raise UnauthorizedError("send a key as `Authorization: Bearer …` or `X-API-Key: …`")
@@ -59,6 +82,7 @@ def require(scope: Scope) -> Callable[..., Awaitable[None]]:
             raise UnauthorizedError("this key is not known")
         if not key.allows(scope):
             raise ForbiddenError(f"key {key.name} lacks the scope {scope}")
+        return key
 
     return check
 

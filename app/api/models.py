@@ -1,5 +1,6 @@
 """`GET /v1/models…`: what is served, how well calibrated, on what data, and every published version."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -10,12 +11,13 @@ from fastapi.responses import HTMLResponse
 
 from app.api.deps import CatalogDep, problems, require
 from app.api.reliability import reliability_svg
-from app.api.report_page import report_page
+from app.api.report_page import version_report_page
+from app.api.risk_coverage import risk_coverage_svg
 from app.api.schemas import Limit, ModelCard, ModelList, Move, ScoreDescription, VersionList, VersionSummary
 from app.errors import NotFoundError
 from app.keys import Scope
-from app.scoring.catalog import Catalog
-from models.core.errors import CheckpointError
+from app.scoring.catalog import Catalog, LoadFailure
+from models.core.errors import CheckpointError, ModelSideError
 
 router = APIRouter(
     prefix="/v1/models",
@@ -28,12 +30,14 @@ SVG = "image/svg+xml"
 SVG_RESPONSE: dict[int | str, dict[str, Any]] = {200: {"content": {SVG: {"schema": {"type": "string"}}}}}
 ModelName = Annotated[str, Path(max_length=100)]
 VersionNumber = Annotated[int, Path(ge=1, le=2**31)]
+DataName = Annotated[str | None, Query(description="Which data set; left out: the one reported on")]
+PrecisionName = Annotated[str | None, Query(description="bfloat16 or float32; left out: the first fitted")]
 
 
 @router.get("")
 def list_models(catalog: CatalogDep, limit: Annotated[Limit, Query()] = 20, after: str | None = None) -> ModelList:
     """Every model that has an active version, by name."""
-    names = [name for name in catalog.store.models() if after is None or name > after]
+    names = [name for name in _names(catalog) if after is None or name > after]
     page = names[:limit]
     return ModelList(
         data=[_card(catalog, name) for name in page],
@@ -82,7 +86,7 @@ def get_report(catalog: CatalogDep, model: ModelName, version: VersionNumber) ->
 @router.get("/{model}/versions/{version}/report.html", response_class=HTMLResponse)
 def get_report_page(catalog: CatalogDep, model: ModelName, version: VersionNumber) -> HTMLResponse:
     """The report as a page for people, with reliability diagrams and warnings."""
-    return HTMLResponse(report_page(model, version, catalog.store.read_manifest(model, version)))
+    return HTMLResponse(version_report_page(model, version, catalog.store.read_manifest(model, version)))
 
 
 @router.get("/{model}/versions/{version}/reliability.svg", response_class=Response, responses=SVG_RESPONSE)
@@ -90,30 +94,58 @@ def get_reliability(
     catalog: CatalogDep,
     model: ModelName,
     version: VersionNumber,
-    data: Annotated[str | None, Query(description="Which data set; left out: the one reported on")] = None,
-    precision: Annotated[str | None, Query(description="bfloat16 or float32; left out: the first fitted")] = None,
+    data: DataName = None,
+    precision: PrecisionName = None,
 ) -> Response:
     """The reliability diagram of one evaluation, before and after calibration."""
+    return Response(reliability_svg(_evaluation(catalog, model, version, data, precision)), media_type=SVG)
+
+
+@router.get("/{model}/versions/{version}/risk-coverage.svg", response_class=Response, responses=SVG_RESPONSE)
+def get_risk_coverage(
+    catalog: CatalogDep,
+    model: ModelName,
+    version: VersionNumber,
+    data: DataName = None,
+    precision: PrecisionName = None,
+) -> Response:
+    """The risk-coverage diagram of one evaluation: errors among the rows the model is surest of."""
+    evaluation = _evaluation(catalog, model, version, data, precision)
+    if "risk_coverage" not in evaluation["after"]:
+        raise NotFoundError(f"version {version} of {model} was evaluated before this curve was kept: evaluate it again")
+    return Response(risk_coverage_svg(evaluation), media_type=SVG)
+
+
+def _evaluation(
+    catalog: Catalog, model: str, version: int, data: str | None, precision: str | None
+) -> Mapping[str, Any]:
     manifest = catalog.store.read_manifest(model, version)
     wanted = {"data": data, "precision": precision or manifest.precisions[0], "role": None if data else "report"}
     for evaluation in manifest.report["evaluations"]:
         if all(value in (None, evaluation[name]) for name, value in wanted.items()):
-            return Response(reliability_svg(evaluation), media_type=SVG)
+            return dict(evaluation)
     raise NotFoundError(f"version {version} of {model} has no evaluation on data={data}, precision={precision}")
 
 
+def _names(catalog: Catalog) -> list[str]:
+    """Models with an active version, and those that are served although the store has lost them."""
+    return sorted({*catalog.store.models(), *catalog.predictors})
+
+
 def _card(catalog: Catalog, model: str) -> ModelCard:
-    if model not in catalog.store.models():
-        raise NotFoundError(f"no model {model!r}; there are: {', '.join(catalog.store.models()) or 'none'}")
-    predictor = catalog.predictors.get(model)
+    if model not in _names(catalog):
+        raise NotFoundError(f"no model {model!r}; there are: {', '.join(_names(catalog)) or 'none'}")
+    predictor, failure = catalog.predictors.get(model), catalog.failures.get(model)
     if predictor is None:
-        return _unserved(catalog, model)
+        return _unserved(catalog, model, failure)
     manifest, network = predictor.manifest, predictor.pipeline.network
     return ModelCard(
         id=model,
-        created=_created(catalog, model),
+        created=_created(catalog, model, predictor.version),
         status="ready",
+        reason=failure.reason if failure else None,
         version=predictor.version,
+        failed_version=failure.version if failure else None,
         task=manifest.task,
         classes=len(manifest.classes),
         device=str(network.device),
@@ -127,20 +159,18 @@ def _card(catalog: Catalog, model: str) -> ModelCard:
     )
 
 
-def _unserved(catalog: Catalog, model: str) -> ModelCard:
-    reasons = [failure.reason for failure in catalog.failures if failure.model == model]
-    reason = reasons[0] if reasons else "published after this server was started" if catalog.loaded else None
-    card = ModelCard(
-        id=model, created=_created(catalog, model), status="failed" if reason else "loading", reason=reason
-    )
+def _unserved(catalog: Catalog, model: str, failure: LoadFailure | None) -> ModelCard:
+    card = ModelCard(id=model, status="failed" if failure else "loading", reason=failure.reason if failure else None)
     with suppress(CheckpointError):  # the pointer itself may be what is damaged
         card.version = catalog.store.active(model).version
+        card.created = _created(catalog, model, card.version)
     return card
 
 
-def _created(catalog: Catalog, model: str) -> int | None:
-    with suppress(CheckpointError, IndexError, ValueError):
-        return int(datetime.fromisoformat(catalog.store.active(model).history[-1].at).timestamp())
+def _created(catalog: Catalog, model: str, version: int) -> int | None:
+    with suppress(ModelSideError, ValueError):
+        moves = [move for move in catalog.store.active(model).history if move.version == version]
+        return int(datetime.fromisoformat(moves[-1].at).timestamp()) if moves else None
     return None
 
 

@@ -1,88 +1,114 @@
-"""The evaluation report of a version as one self-contained HTML page."""
+"""An evaluation report as one self-contained HTML page: of a published version, or of a job that only evaluated."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 from app.api.reliability import reliability_svg
+from app.api.report_decision import gate_section, selection_section
+from app.api.report_tables import compared_table, measures_table, worst_classes_table
+from app.api.risk_coverage import risk_coverage_svg
 from models.core.manifest import Manifest
 from models.core.report import calibration_summary
 
 STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1f2937;background:#fff}
-h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}.note{color:#6b7280}.chosen{font-weight:600}
-.warning{background:#fef3c7;padding:.6rem 1rem}.diagrams{display:flex;flex-wrap:wrap}.diagrams svg{width:22rem}
-table{border-collapse:collapse}th,td{padding:.2rem .9rem .2rem 0;text-align:right;border-bottom:1px solid #e5e7eb}
-th:first-child,td:first-child{text-align:left}
+body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:1.5rem auto;padding:0 1rem;color:#1f2937;background:#fff}
+h1{font-size:1.5rem;overflow-wrap:anywhere}h2{font-size:1.2rem;margin-top:2rem}h3{overflow-wrap:anywhere}
+h4{margin:1.2rem 0 .3rem}.note{color:#6b7280}.chosen{font-weight:600}
+.warning,.held,.refused{padding:.6rem 1rem}.warning{background:#fef3c7}
+.held{background:#d1fae5}.refused{background:#fee2e2}
+.diagrams{display:flex;flex-wrap:wrap;gap:1rem;align-items:flex-end}.diagrams svg{flex:1 1 18rem;max-width:24rem}
+.wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+th,td{padding:.2rem .9rem .2rem 0;text-align:right;vertical-align:top;border-bottom:1px solid #e5e7eb}
+th,td{white-space:nowrap}small{color:#6b7280}
+th:first-child,td:first-child{text-align:left;white-space:normal;min-width:6.5rem;position:sticky;left:0;background:#fff}
+@media(max-width:30rem){th,td{padding-right:.5rem}th{white-space:normal}
+small{display:inline-block;white-space:normal;width:3.4rem}}
 """
-COLUMNS = (
-    ("accuracy", "accuracy"),
-    ("NLL", "nll"),
-    ("Brier", "brier"),
-    ("ECE", "ece"),
-    ("floor", "ece_floor"),
-    ("ECE equal mass", "ece_mass"),
-    ("floor", "ece_mass_floor"),
-)
 ROLES = {
     "report": "Evidence: rows that were not fitted",
     "shift": "Another distribution: what happens when your data differ",
     "fit": "Rows the calibrator was fitted on: no evidence",
 }
+LEGEND = (
+    "Less is better, except for accuracy, coverage and AUROC. The noise floor of an ECE is what a perfectly calibrated"
+    " model would read on as many rows; the debiased value is the ECE less what such noise adds. AURC: mean share of"
+    " wrong answers over all coverages; AUSE: how much of that is due to a wrong order of the rows. Grouping loss: how"
+    " much single probabilities still differ among rows of one confidence; local calibration error: miscalibration"
+    " among rows that look alike. The worst classes are by |confidence - share right| of the predicted class, drawn"
+    " towards 0 where the rows are few; a gap above 0 means too sure. A dash: not measured."
+)
 
 
-def report_page(model: str, version: int, manifest: Manifest) -> str:
-    """Warnings first, then for each precision and data set a diagram and the calibrators compared."""
-    name = escape(f"{model} version {version}")
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}: calibration report</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
-        f"<h1>{name}: calibration report</h1>"
-        f'<p class="note">Calibrator: {escape(manifest.calibrator or "none")}. Fitted on {escape(manifest.machine)},'
-        f" howsure {escape(manifest.code_version)}. ECE with {_bins(manifest)} bins; its floor is what a perfectly"
-        " calibrated model would read on as many rows. Less is better, except for accuracy.</p>"
-        + "".join(_precision(manifest, precision) for precision in manifest.precisions)
-        + "</html>\n"
+def version_report_page(model: str, version: int, manifest: Manifest) -> str:
+    """The report that was published with a version."""
+    notes = (
+        f"Calibrator: {manifest.calibrator or 'none'}.",
+        f"Fitted on {manifest.machine}, howsure {manifest.code_version}.",
+    )
+    return report_page(
+        f"{model} version {version}: calibration report",
+        manifest.report["evaluations"],
+        notes=notes,
+        classes=manifest.classes,
+        gate=manifest.report.get("gate"),
+        selection=manifest.report.get("selection"),
     )
 
 
-def _bins(manifest: Manifest) -> int:
-    return int(manifest.report["evaluations"][0]["after"]["bins"])
-
-
-def _precision(manifest: Manifest, precision: str) -> str:
-    found = [each for each in manifest.report["evaluations"] if each["precision"] == precision]
-    warnings = calibration_summary(manifest.report, precision)["warnings"]
+def report_page(
+    title: str,
+    evaluations: Sequence[Mapping[str, Any]],
+    *,
+    notes: Iterable[str] = (),
+    classes: Sequence[str] = (),
+    gate: Mapping[str, Any] | None = None,
+    selection: Mapping[str, Any] | None = None,
+) -> str:
+    """Warnings first, then what was decided, then each precision and data set. Everything given is escaped."""
+    precisions = list(dict.fromkeys(each["precision"] for each in evaluations))
     return (
-        f"<h2>Served in {escape(precision)}</h2>"
-        + "".join(f'<p class="warning">{escape(warning)}</p>' for warning in warnings)
-        + '<div class="diagrams">'
-        + "".join(reliability_svg(each) for each in found if each["role"] != "fit")
-        + "</div>"
-        + "".join(_evaluation(each) for each in found)
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style><h1>{escape(title)}</h1>'
+        + "".join(_warnings(evaluations, precision) for precision in precisions)
+        + f'<p class="note">{escape(" ".join((*notes, _method(evaluations))))}</p>'
+        + (gate_section(gate) if gate else "")
+        + (selection_section(selection) if selection else "")
+        + "".join(_precision(evaluations, precision, classes) for precision in precisions)
+        + f'<h2>How to read it</h2><p class="note">{LEGEND}</p></html>\n'
     )
 
 
-def _evaluation(evaluation: Mapping[str, Any]) -> str:
-    accuracy, nll = evaluation["after"]["accuracy"], evaluation["after"]["nll"]
-    rows = [_row(name, found, name == evaluation["calibrator"]) for name, found in evaluation["compared"].items()]
+def _warnings(evaluations: Sequence[Mapping[str, Any]], precision: str) -> str:
+    warnings = calibration_summary({"evaluations": evaluations}, precision)["warnings"]
+    return "".join(f'<p class="warning">In {escape(precision)}: {escape(warning)}</p>' for warning in warnings)
+
+
+def _method(evaluations: Sequence[Mapping[str, Any]]) -> str:
+    if not evaluations:
+        return "Nothing was evaluated."
+    after = evaluations[0]["after"]
+    return f"Binned measures use {after['bins']} bins. Ranges are {after['accuracy']['level']:.0%} bootstrap intervals."
+
+
+def _precision(evaluations: Iterable[Mapping[str, Any]], precision: str, classes: Sequence[str]) -> str:
+    found = [each for each in evaluations if each["precision"] == precision]
+    return f"<h2>Served in {escape(precision)}</h2>" + "".join(_evaluation(each, classes) for each in found)
+
+
+def _evaluation(evaluation: Mapping[str, Any], classes: Sequence[str]) -> str:
+    after, role = evaluation["after"], evaluation["role"]
+    compared = evaluation.get("compared")
     return (
         f"<h3>{escape(evaluation['data'])}: {evaluation['rows']} rows</h3>"
-        f'<p class="note">{ROLES[evaluation["role"]]} ({escape(evaluation["note"])}). {accuracy["level"]:.0%} bootstrap'
-        f" intervals: accuracy {_interval(accuracy)}, NLL {_interval(nll)}.</p>"
-        f"<table><tr><th>calibrator</th>{_cells('th', (title for title, _ in COLUMNS))}</tr>{''.join(rows)}</table>"
+        f'<p class="note">{escape(ROLES.get(role, role))} ({escape(evaluation["note"])}).</p>'
+        f'<div class="diagrams">{_diagrams(evaluation)}</div>'
+        f"<h4>Every measure</h4>{measures_table(evaluation)}"
+        + (f"<h4>Calibrators compared</h4>{compared_table(compared, evaluation['calibrator'])}" if compared else "")
+        + (f"<h4>Worst classes, after</h4>{worst_classes_table(after, classes)}" if "worst_classes" in after else "")
     )
 
 
-def _row(name: str, found: Mapping[str, float], chosen: bool) -> str:
-    style = ' class="chosen"' if chosen else ""
-    label = f"{name} (active)" if chosen else name
-    return f"<tr{style}><td>{escape(label)}</td>{_cells('td', (f'{found[key]:.3f}' for _, key in COLUMNS))}</tr>"
-
-
-def _cells(tag: str, texts: Iterable[str]) -> str:
-    return "".join(f"<{tag}>{escape(text)}</{tag}>" for text in texts)
-
-
-def _interval(interval: Mapping[str, float]) -> str:
-    return f"{interval['low']:.3f} to {interval['high']:.3f}"
+def _diagrams(evaluation: Mapping[str, Any]) -> str:
+    curves = risk_coverage_svg(evaluation) if "risk_coverage" in evaluation["after"] else ""
+    return reliability_svg(evaluation) + curves

@@ -120,11 +120,12 @@ class ModelCard(BaseModel):
 
     id: str
     object: Literal["model"] = "model"
-    created: int | None = Field(None, description="Unix time of the move that made this version active")
+    created: int | None = Field(None, description="Unix time of the last move that made this version active")
     owned_by: Literal["howsure"] = "howsure"
     status: Literal["ready", "loading", "failed"]
-    reason: str | None = Field(None, description="Why the model is not served")
-    version: int | None = None
+    reason: str | None = Field(None, description="Why the model, or its active version, is not served")
+    version: int | None = Field(None, description="The version that serves; the active one where none does")
+    failed_version: int | None = Field(None, description="The active version, where it could not be loaded")
     task: str | None = None
     classes: int | None = None
     device: str | None = None
@@ -174,14 +175,36 @@ class VersionList(BaseModel):
     has_more: bool
 
 
+class ActivateRequest(BaseModel):
+    """Which version shall serve, and why, for the history."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"version": 1, "reason": "roll back"}]})
+
+    version: int = Field(ge=1, le=2**31, strict=True)
+    reason: str = Field("", max_length=1000)
+
+
+class Activated(BaseModel):
+    """What is active now, and what the process that answered serves."""
+
+    object: Literal["activation"] = "activation"
+    model: str
+    version: int = Field(description="The active version")
+    previous: int | None = Field(description="The version that was active before this call")
+    serving: int | None = Field(description="The version that this process serves; it may still be loading `version`")
+    reason: str | None = Field(None, description="Why this process cannot serve the active version")
+    history: list[Move]
+
+
 class ModelHealth(BaseModel):
-    """Whether one model answers."""
+    """Whether one model answers. `failed` is one without any version that serves."""
 
     id: str
     status: Literal["ready", "failed"]
-    version: int | None = None
+    version: int | None = Field(None, description="The version that serves")
     calibrated: bool | None = None
-    reason: str | None = None
+    failed_version: int | None = Field(None, description="The active version, where it could not be loaded")
+    reason: str | None = Field(None, description="Why the model, or its active version, is not served")
 
 
 class Health(BaseModel):
@@ -193,3 +216,51 @@ class Health(BaseModel):
 
 
 Limit = Annotated[int, Field(ge=1, le=100)]
+
+
+class DatasetReference(BaseModel):
+    """A JSON request to register data that lies on the server."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"path": "photos/2024"}]})
+
+    path: str = Field(min_length=1, max_length=1000, description="A file or folder below HOWSURE_DATA_ROOT")
+    name: str | None = Field(None, min_length=1, max_length=200)
+
+
+class DatasetRow(BaseModel):
+    """A bad row."""
+
+    row: str
+    reason: str
+
+
+class DatasetCard(BaseModel):
+    """Labelled data: what is in it, and what was left out."""
+
+    id: str
+    object: Literal["dataset"] = "dataset"
+    name: str
+    kind: Literal["images", "outputs"]
+    format: str
+    rows: int
+    good: int
+    bad_count: int
+    bad: list[DatasetRow] = Field(description="The first 100 bad rows")
+    classes: int = Field(description="Different labels")
+    labels: dict[str, int] | None = Field(description="Good rows by label; null for more than 1,000 classes")
+    columns: int | None = Field(description="Logits of a row, for outputs")
+    features: int | None = Field(description="Features of a row, for outputs that have them")
+    bytes: int
+    sha256: str
+    created_at: str
+    path: str | None = Field(description="Where registered data lies below the data root")
+
+
+class DatasetList(BaseModel):
+    """A page of datasets, newest first."""
+
+    object: Literal["list"] = "list"
+    data: list[DatasetCard]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None

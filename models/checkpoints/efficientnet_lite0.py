@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from models.backbones.prepared import build_network
+from models.calibration import CALIBRATORS
 from models.checkpoints.package_weights import package_weights
 from models.checkpoints.shipped import FOLDER
 from models.core.checkpoint import weights_bytes, write_version
@@ -22,7 +23,8 @@ from models.core.input_spec import InputSpec
 from models.core.manifest import BackboneRecord, WeightsOrigin
 from models.data.image_archive import ImageArchive
 from models.data.splits import split
-from models.training.build import Plan, Rows, build_version
+from models.training.build import Recipe
+from models.training.from_archives import Plan, Rows, build_version
 
 NAME = "efficientnet-lite0"
 ORIGIN = WeightsOrigin(
@@ -44,13 +46,18 @@ def plan(data: Path) -> Plan:
     fit, report = split(target.names, SEED, FIT_ROWS, REPORT_ROWS)
     record = BackboneRecord(kind="timm", name="tf_efficientnet_lite0", arguments={}, sha256="", origin=ORIGIN)
     sha256 = hashlib.sha256(weights_bytes(package_weights(record))).hexdigest()
-    return Plan(
+    recipe = Recipe(
         backbone=replace(record, sha256=sha256),
         classes=_class_names(data / "imagenet_classes.csv"),
         input_spec=INPUT_SPEC,
         calibrator="temperature",
         scores=("entropy", "max_prob", "energy", "epistemic"),
         precisions=("bfloat16", "float32"),
+        seed=SEED,
+        compared=tuple(CALIBRATORS),
+    )
+    return Plan(
+        recipe=recipe,
         fit=Rows(target, fit, "fit", "calibrator and references were fitted on these rows: not evidence"),
         judge=(
             Rows(target, report, "report", "photographs of the same source, not fitted on"),
@@ -61,17 +68,17 @@ def plan(data: Path) -> Plan:
                 "10 of the 1,000 classes at 160 pixels, enlarged: another distribution than the calibration's",
             ),
         ),
-        seed=SEED,
     )
 
 
 def build(data: Path, folder: Path) -> None:
     """Write the version's files into `folder`. The same machine, releases and data give the same bytes."""
     torch.set_num_threads(1)  # the number of threads decides the order of sums
-    recipe = plan(data)
-    network = build_network(recipe.backbone, package_weights(recipe.backbone))
+    planned = plan(data)
+    backbone = planned.recipe.backbone
+    network = build_network(backbone, package_weights(backbone))
     folder.mkdir(parents=True, exist_ok=True)
-    write_version(folder, build_version(recipe, network, logging.getLogger(__name__).info))
+    write_version(folder, build_version(planned, network, logging.getLogger(__name__).info))
 
 
 def _class_names(path: Path) -> tuple[str, ...]:

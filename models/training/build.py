@@ -1,53 +1,40 @@
-"""Make a checkpoint version of an image classifier: fit calibrator and references, judge on other rows, golden rows.
+"""Make a version of a classifier out of outputs: fit calibrator and references, judge on other rows, golden rows.
 
 Everything is fitted once for each precision, since a calibration holds for the precision it was fitted in.
 """
 
 import platform
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version as installed_version
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from models.backbones.prepared import PreparedNetwork, prepare
-from models.calibration import CALIBRATORS
+from models.backbones.prepared import PreparedNetwork
+from models.calibration import calibrator
 from models.core.checkpoint import Version
 from models.core.device import fast_bfloat16
 from models.core.golden import Golden, GoldenRow
 from models.core.input_spec import InputSpec
 from models.core.manifest import BackboneRecord, DataUse, Manifest
 from models.core.method import Calibrator
-from models.core.outputs import ModelOutputs
+from models.core.outputs import LinearHead, ModelOutputs, Needs
 from models.core.reference import Reference
-from models.data.image_archive import ImageArchive
 from models.data.splits import fingerprint
-from models.metrics.evaluation import evaluate
+from models.metrics.evaluation import Evaluation, evaluate
 from models.pipeline import Pipeline, ScoredReference
-from models.training.labelled_outputs import LabelledOutputs, collect
+from models.training.labelled_outputs import LabelledOutputs
 from models.uncertainty import score
 
 GOLDEN_SEEDS = (1, 2, 3, 4)
+RAW = "none"  # the network's own logits, in a comparison
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """Some rows of an archive and what they are for; `note` tells a reader how far to trust a figure on them."""
-
-    archive: ImageArchive
-    names: tuple[str, ...]
-    role: str  # fit | report | shift
-    note: str = ""
-
-    def use(self) -> DataUse:
-        return DataUse(self.archive.name, self.archive.sha256, self.role, len(self.names), fingerprint(self.names))
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to build. `fit` rows calibrate and set the references; `judge` rows are only reported on."""
+class Recipe:
+    """What a version is made of, but for the data. `compared` are calibrators to report on beside the chosen one."""
 
     backbone: BackboneRecord
     classes: tuple[str, ...]
@@ -55,116 +42,182 @@ class Plan:
     calibrator: str
     scores: tuple[str, ...]
     precisions: tuple[str, ...]
-    fit: Rows
-    judge: tuple[Rows, ...]
     seed: int
-
-    def __post_init__(self) -> None:
-        fitted = {(self.fit.archive.sha256, name) for name in self.fit.names}
-        for rows in self.judge:
-            if any((rows.archive.sha256, name) in fitted for name in rows.names):
-                raise ValueError(f"{rows.archive.name}: rows of role {rows.role} were also fitted on")
+    compared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class _Fitted:
+class Part:
+    """Some rows of a data set with the outputs for them; `note` tells a reader how far to trust a figure on them."""
+
+    data: str
+    sha256: str
+    role: str  # fit | report | shift
+    names: tuple[str, ...]
+    found: LabelledOutputs
+    note: str = ""
+
+    def use(self) -> DataUse:
+        return DataUse(self.data, self.sha256, self.role, len(self.names), fingerprint(self.names))
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What came of one precision."""
+
     tensors: dict[str, Tensor]
     golden: tuple[GoldenRow, ...]
     evaluations: list[dict[str, Any]]
+    data: tuple[DataUse, ...]
 
 
-def build_version(plan: Plan, network: nn.Module, progress: Callable[[str], None] = lambda _: None) -> Version:
-    """Fit and judge in every precision of the plan; `network` is float32, on the CPU, and stays as it is."""
-    fitted = {}
-    for precision in plan.precisions:
-        progress(f"{precision}: preparing the network")
-        device = torch.device("cpu")
-        prepared = prepare(network, plan.backbone.kind, plan.input_spec, device, precision)
-        fitted[precision] = _fit(plan, prepared, progress)
-    return Version(
-        manifest=_manifest(plan, [row for precision in plan.precisions for row in fitted[precision].evaluations]),
-        tensors={name: value for precision in plan.precisions for name, value in fitted[precision].tensors.items()},
-        golden=Golden(GOLDEN_SEEDS, {precision: fitted[precision].golden for precision in plan.precisions}),
-    )
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The version that serves now, in one precision: the candidate is compared with it.
+
+    `references` are kept for scores that the data at hand cannot give, such as those that need features.
+    """
+
+    calibrator: Calibrator | None
+    references: Mapping[str, Reference] = field(default_factory=dict)
 
 
-def _fit(plan: Plan, network: PreparedNetwork, progress: Callable[[str], None]) -> _Fitted:
-    fit = _collect(network, plan.fit, progress)
-    candidates = {name: cls(network.dimensions).fit(fit.outputs, fit.labels) for name, cls in CALIBRATORS.items()}
-    chosen = candidates[plan.calibrator]
-    reference_outputs = chosen.transform(fit.outputs)
-    scores = {}
-    for name in plan.scores:
-        method = score(name)(network.dimensions)
-        scores[name] = ScoredReference(method, Reference.fit(method.score(reference_outputs)))
+def fit(
+    recipe: Recipe, network: PreparedNetwork, fitting: Part, judged: Sequence[Part], serving: Serving | None = None
+) -> Fitted:
+    """Fit on `fitting`, report on `judged` and on `fitting` itself. Raises ValueError where rows are in both."""
+    _refuse_leaks(fitting, judged)
+    fitting, *judged = (_with_head(network, part) for part in (fitting, *judged))
+    outputs, labels = fitting.found.outputs, fitting.found.labels
+    names = dict.fromkeys((*recipe.compared, recipe.calibrator))
+    candidates = {name: calibrator(name)(network.dimensions).fit(outputs, labels) for name in names}
+    chosen = candidates[recipe.calibrator]
+    scores = _references(recipe, network, chosen.transform(outputs), serving)
     prefix = network.precision
     tensors = {f"{prefix}.calibrator.{name}": value for name, value in chosen.state().items()}
     for name, scored in scores.items():
         tensors |= {f"{prefix}.scores.{name}.{key}": value for key, value in scored.score.state().items()}
         tensors[f"{prefix}.scores.{name}.reference"] = scored.reference.values
-    return _Fitted(
+    return Fitted(
         tensors=tensors,
         golden=tuple(Pipeline(network, chosen, scores).golden_rows(GOLDEN_SEEDS)),
-        evaluations=[_judge(plan, network, rows, candidates, progress) for rows in (*plan.judge, plan.fit)],
+        evaluations=[
+            evaluation_record(part, prefix, candidates, recipe.calibrator, serving=serving, seed=recipe.seed)
+            for part in (*judged, fitting)
+        ],
+        data=tuple(part.use() for part in (fitting, *judged)),
     )
 
 
-def _collect(network: PreparedNetwork, rows: Rows, progress: Callable[[str], None]) -> LabelledOutputs:
-    progress(f"{network.precision}: {len(rows.names)} {rows.role} rows of {rows.archive.name}")
-    return collect(network, rows.archive.read(rows.names))
+def make_version(recipe: Recipe, fitted: Mapping[str, Fitted], extra: Mapping[str, Any] | None = None) -> Version:
+    """One version out of what was fitted for each precision; `extra` joins the evaluations in its report."""
+    evaluations = [row for precision in recipe.precisions for row in fitted[precision].evaluations]
+    return Version(
+        manifest=Manifest(
+            task="image-classification",
+            backbone=recipe.backbone,
+            classes=recipe.classes,
+            input_spec=recipe.input_spec,
+            calibrator=recipe.calibrator,
+            scores=recipe.scores,
+            precisions=recipe.precisions,
+            data=fitted[recipe.precisions[0]].data,
+            seeds={"split": recipe.seed, "bootstrap": recipe.seed},
+            code_version=installed_version("howsure"),
+            machine=machine(),
+            report={"evaluations": evaluations, **(extra or {})},
+            files={},
+        ),
+        tensors={name: value for precision in recipe.precisions for name, value in fitted[precision].tensors.items()},
+        golden=Golden(GOLDEN_SEEDS, {precision: fitted[precision].golden for precision in recipe.precisions}),
+    )
 
 
-def _judge(
-    plan: Plan,
-    network: PreparedNetwork,
-    rows: Rows,
-    candidates: dict[str, Calibrator],
-    progress: Callable[[str], None],
+def judge(found: LabelledOutputs, logits: Tensor, seed: int) -> Evaluation:
+    """Every measure of these logits (N, C) for the rows of `found`."""
+    return evaluate(logits, found.labels, features=found.outputs.features, seed=seed)
+
+
+def calibrated(candidate: Calibrator | None, outputs: ModelOutputs) -> Tensor:
+    """(N, C): the candidate's logits, without one the network's own."""
+    if candidate is None:
+        return outputs.logits
+    logits = candidate.transform(outputs).calibrated
+    assert logits is not None
+    return logits
+
+
+def with_head(network: PreparedNetwork, outputs: ModelOutputs) -> ModelOutputs:
+    """Stored outputs, which are on the CPU, with the network's last layer for the calibrators that change it."""
+    head = network.linear_head
+    return replace(outputs, head=LinearHead(head.weight.cpu(), head.bias.cpu()))
+
+
+def _with_head(network: PreparedNetwork, part: Part) -> Part:
+    return replace(part, found=replace(part.found, outputs=with_head(network, part.found.outputs)))
+
+
+def _refuse_leaks(fitting: Part, judged: Sequence[Part]) -> None:
+    fitted = {(fitting.sha256, name) for name in fitting.names}
+    for part in judged:
+        if any((part.sha256, name) in fitted for name in part.names):
+            raise ValueError(f"{part.data}: rows of role {part.role} were also fitted on")
+
+
+def _references(
+    recipe: Recipe, network: PreparedNetwork, outputs: ModelOutputs, serving: Serving | None
+) -> dict[str, ScoredReference]:
+    scores = {}
+    for name in recipe.scores:
+        method = score(name)(network.dimensions)
+        kept = None if serving is None or outputs.features is not None else serving.references.get(name)
+        # Without features in the data, a score of features keeps the reference that the serving version has.
+        if kept is None or Needs.FEATURES not in method.needs:
+            kept = Reference.fit(method.score(outputs))
+        scores[name] = ScoredReference(method, kept)
+    return scores
+
+
+def evaluation_record(
+    part: Part,
+    precision: str,
+    calibrators: Mapping[str, Calibrator | None],
+    chosen: str,
+    *,
+    serving: Serving | None = None,
+    seed: int = 0,
 ) -> dict[str, Any]:
-    found = _collect(network, rows, progress)
-    judged = {"none": evaluate(found.outputs.logits, found.labels, seed=plan.seed)}
-    for name, candidate in candidates.items():
-        judged[name] = evaluate(_calibrated(candidate, found.outputs), found.labels, seed=plan.seed)
-    return {
-        "data": rows.archive.name,
-        "role": rows.role,
-        "rows": len(rows.names),
-        "note": rows.note,
-        "precision": network.precision,
-        "calibrator": plan.calibrator,
-        "before": judged["none"].to_dict(),
-        "after": judged[plan.calibrator].to_dict(),
-        "compared": {name: _summary(evaluation.to_dict()) for name, evaluation in judged.items()},
+    """Every measure of the network alone (`before`) and with the chosen calibrator (`after`) on the part's rows.
+
+    `compared` has the measures that are one number for each of `calibrators`, `active` those of the serving version.
+    """
+    outputs = part.found.outputs
+    judged = {RAW: judge(part.found, outputs.logits, seed)}
+    for name, candidate in calibrators.items():
+        judged[name] = judge(part.found, calibrated(candidate, outputs), seed)
+    record = {
+        "data": part.data,
+        "role": part.role,
+        "rows": len(part.names),
+        "note": part.note,
+        "precision": precision,
+        "calibrator": chosen,
+        "before": judged[RAW].to_dict(),
+        "after": judged[chosen].to_dict(),
+        "compared": {name: _numbers(found.to_dict()) for name, found in judged.items()},
     }
+    if serving is not None:
+        record["active"] = judge(part.found, calibrated(serving.calibrator, outputs), seed).to_dict()
+    return record
 
 
-def _calibrated(candidate: Calibrator, outputs: ModelOutputs) -> Tensor:
-    calibrated = candidate.transform(outputs).calibrated
-    assert calibrated is not None
-    return calibrated
-
-
-def _summary(evaluation: dict[str, Any]) -> dict[str, float]:
-    short = {"accuracy": evaluation["accuracy"]["value"], "nll": evaluation["nll"]["value"]}
-    return short | {name: evaluation[name] for name in ("brier", "ece", "ece_floor", "ece_mass", "ece_mass_floor")}
-
-
-def _manifest(plan: Plan, evaluations: Sequence[dict[str, Any]]) -> Manifest:
-    return Manifest(
-        task="image-classification",
-        backbone=plan.backbone,
-        classes=plan.classes,
-        input_spec=plan.input_spec,
-        calibrator=plan.calibrator,
-        scores=plan.scores,
-        precisions=plan.precisions,
-        data=tuple(rows.use() for rows in (plan.fit, *plan.judge)),
-        seeds={"split": plan.seed, "bootstrap": plan.seed},
-        code_version=installed_version("howsure"),
-        machine=machine(),
-        report={"evaluations": list(evaluations)},
-        files={},
-    )
+def _numbers(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
+    """The measures that are one number; of an interval its middle."""
+    middles = {
+        name: part["value"] if isinstance(part, Mapping) and "value" in part else part
+        for name, part in evaluation.items()
+    }
+    return {name: value for name, value in middles.items() if value is None or isinstance(value, float | int)}
 
 
 def machine() -> str:

@@ -64,6 +64,23 @@ def test_the_report_has_every_measure_before_and_after(client):
         assert {"ece", "nll", "brier", "accuracy"} <= evaluation["before"].keys() & evaluation["after"].keys()
 
 
+@pytest.mark.parametrize("diagram", ["reliability", "risk-coverage"])
+def test_diagrams_of_the_evaluation_that_was_asked_for(client, diagram):
+    route = f"/v1/models/{MODEL}/versions/1/{diagram}.svg"
+    for params in ({}, {"precision": "float32"}, {"data": "imagenet_val_imagenette160_shared"}):
+        response = client.get(route, params=params)
+        assert (response.status_code, response.headers["content-type"]) == (200, "image/svg+xml")
+        assert params.get("data", "imagenet_nips17dev_shared") in response.text
+    check_problem(client.get(route, params={"data": "nothing"}), 404, "not_found")
+    check_problem(client.get(route, params={"precision": "float8"}), 404, "not_found")
+
+
+def test_the_report_as_a_page(client):
+    response = client.get(f"/v1/models/{MODEL}/versions/1/report.html")
+    assert (response.status_code, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert f"<h1>{MODEL} version 1: calibration report</h1>" in response.text
+
+
 @pytest.mark.parametrize("version", ["2", "99", str(2**31)])
 @pytest.mark.parametrize("tail", ["", "/report"])
 def test_unknown_versions(client, version, tail):

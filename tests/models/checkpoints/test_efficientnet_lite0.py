@@ -7,19 +7,25 @@ import pytest
 from models.checkpoints.efficientnet_lite0 import build, plan
 from models.checkpoints.shipped import FOLDER
 from models.core.checkpoint import GOLDEN, MANIFEST, METHODS, read_version
+from models.core.manifest import DataUse
+from models.data.splits import fingerprint
 from models.training.build import machine
 from tests.fixtures.models import SHIPPED
 
 
 @pytest.mark.data
 def test_the_recipe_keeps_its_rows_apart(labelled_data):
-    recipe = plan(labelled_data)
-    fit, report = set(recipe.fit.names), set(recipe.judge[0].names)
+    planned = plan(labelled_data)
+    fit, report = set(planned.fit.names), set(planned.judge[0].names)
     assert (len(fit), len(report), len(fit & report)) == (250, 250, 0)
-    assert len(recipe.classes) == len(set(recipe.classes)) == 1000
+    assert len(planned.recipe.classes) == len(set(planned.recipe.classes)) == 1000
     shipped = read_version(FOLDER / SHIPPED).manifest
-    assert tuple(rows.use() for rows in (recipe.fit, *recipe.judge)) == shipped.data
-    assert recipe.backbone == shipped.backbone
+    used = [
+        (rows.archive.name, rows.archive.sha256, rows.role, len(rows.names), fingerprint(rows.names))
+        for rows in (planned.fit, *planned.judge)
+    ]
+    assert tuple(DataUse(*use) for use in used) == shipped.data
+    assert planned.recipe.backbone == shipped.backbone
 
 
 @pytest.mark.data

@@ -11,7 +11,8 @@ from models.core.image import read_image
 from models.core.report import calibration_summary
 from models.data.splits import fingerprint
 from models.metrics.evaluation import evaluate
-from models.training.build import Rows, build_version, machine
+from models.training.build import machine
+from models.training.from_archives import Rows, build_version
 from models.training.labelled_outputs import collect
 from models.uncertainty import SCORES
 
@@ -31,12 +32,16 @@ def test_equal_inputs_give_equal_bytes_and_leave_the_network_alone(tiny, tmp_pat
 
 
 def test_the_manifest_says_what_was_done(tiny):
-    manifest, plan = tiny.version.manifest, tiny.plan
-    assert (manifest.backbone, manifest.classes, manifest.input_spec) == (plan.backbone, plan.classes, plan.input_spec)
+    manifest, plan, recipe = tiny.version.manifest, tiny.plan, tiny.plan.recipe
+    assert (manifest.backbone, manifest.classes, manifest.input_spec) == (
+        recipe.backbone,
+        recipe.classes,
+        recipe.input_spec,
+    )
     assert (manifest.calibrator, manifest.scores, manifest.precisions) == (
-        plan.calibrator,
-        plan.scores,
-        plan.precisions,
+        recipe.calibrator,
+        recipe.scores,
+        recipe.precisions,
     )
     assert [(use.role, use.rows, use.fingerprint) for use in manifest.data] == [
         ("fit", 60, fingerprint(plan.fit.names)),
@@ -44,13 +49,13 @@ def test_the_manifest_says_what_was_done(tiny):
     ]
     assert {use.sha256 for use in manifest.data} == {plan.fit.archive.sha256}
     assert manifest.machine == machine()
-    assert manifest.seeds["split"] == plan.seed
+    assert manifest.seeds["split"] == recipe.seed
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
 def test_the_report_is_what_evaluation_of_the_rows_gives(tiny, precision):
     plan = tiny.plan
-    network = prepare(tiny.network, "timm", plan.input_spec, CPU, precision)
+    network = prepare(tiny.network, "timm", plan.recipe.input_spec, CPU, precision)
     found = collect(network, plan.judge[0].archive.read(plan.judge[0].names))
     state = tiny.version.method_state(precision, "calibrator")
     calibrated = CALIBRATORS["vector"](network.dimensions).load_state(state).transform(found.outputs).calibrated
@@ -60,10 +65,11 @@ def test_the_report_is_what_evaluation_of_the_rows_gives(tiny, precision):
         for evaluation in tiny.version.manifest.report["evaluations"]
         if (evaluation["precision"], evaluation["role"]) == (precision, "report")
     ]
-    assert report["before"] == evaluate(found.outputs.logits, found.labels, seed=plan.seed).to_dict()
-    assert report["after"] == evaluate(calibrated, found.labels, seed=plan.seed).to_dict()
+    features, seed = found.outputs.features, plan.recipe.seed
+    assert report["before"] == evaluate(found.outputs.logits, found.labels, features=features, seed=seed).to_dict()
+    assert report["after"] == evaluate(calibrated, found.labels, features=features, seed=seed).to_dict()
     assert (report["rows"], report["data"], report["calibrator"]) == (60, "digits", "vector")
-    assert report["compared"].keys() == {"none", *CALIBRATORS}
+    assert report["compared"].keys() == {"none", *plan.recipe.compared}
     assert report["compared"]["none"]["nll"] == report["before"]["nll"]["value"]
 
 
@@ -79,10 +85,10 @@ def test_calibration_improves_the_rows_it_was_fitted_on(tiny, precision):
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
 def test_references_are_the_scores_of_the_fit_rows_after_calibration(tiny, precision):
-    network = prepare(tiny.network, "timm", tiny.plan.input_spec, CPU, precision)
+    network = prepare(tiny.network, "timm", tiny.plan.recipe.input_spec, CPU, precision)
     found = collect(network, tiny.plan.fit.archive.read(tiny.plan.fit.names))
     outputs = CALIBRATORS["vector"](network.dimensions).fit(found.outputs, found.labels).transform(found.outputs)
-    for name in tiny.plan.scores:
+    for name in tiny.plan.recipe.scores:
         reference = tiny.version.method_state(precision, f"scores.{name}")["reference"]
         assert torch.equal(reference, SCORES[name](network.dimensions).score(outputs).sort().values)
 
@@ -107,14 +113,14 @@ def test_rows_that_were_fitted_on_cannot_be_judged_on(tiny):
     fit = tiny.plan.fit
     for names in (fit.names, (*tiny.plan.judge[0].names, fit.names[5])):
         with pytest.raises(ValueError, match="rows of role report were also fitted on"):
-            replace(tiny.plan, judge=(Rows(fit.archive, names, "report"),))
+            build_version(replace(tiny.plan, judge=(Rows(fit.archive, names, "report"),)), tiny.network)
 
 
 def test_rows_are_decoded_as_the_server_decodes_them(tiny):
-    network = prepare(tiny.network, "timm", tiny.plan.input_spec, CPU, "float32")
+    network = prepare(tiny.network, "timm", tiny.plan.recipe.input_spec, CPU, "float32")
     names = tiny.plan.fit.names[:5]
     found = collect(network, tiny.plan.fit.archive.read(names), batch=2)
-    spec = tiny.plan.input_spec
+    spec = tiny.plan.recipe.input_spec
     rows = list(tiny.plan.fit.archive.read(names))
     assert found.labels.tolist() == [row.label for row in rows]
     for index, row in enumerate(rows):
@@ -125,6 +131,7 @@ def test_rows_are_decoded_as_the_server_decodes_them(tiny):
 
 def test_progress_is_told_in_every_precision(tiny):
     told = []
-    build_version(replace(tiny.plan, precisions=("float32",)), tiny.network, told.append)
+    recipe = replace(tiny.plan.recipe, precisions=("float32",))
+    build_version(replace(tiny.plan, recipe=recipe), tiny.network, told.append)
     assert told[0] == "float32: preparing the network"
     assert "float32: 60 report rows of digits" in told

@@ -48,13 +48,14 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 
 FROM ${BASE_IMAGE}
 RUN useradd --no-log-init --uid 10001 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin howsure \
- && install -d -o howsure -g howsure /var/lib/howsure /var/lib/howsure/store
+ && install -d -o howsure -g howsure /var/lib/howsure /var/lib/howsure/store /var/lib/howsure/tmp
 COPY --from=builder /opt/howsure /opt/howsure
 COPY --from=builder /app/opt/howsure /opt/howsure
-# The root file system may be read-only: state goes to the volume, caches of libraries to /tmp.
+# The root file system may be read-only: state and unpacked data go to the volume, caches of libraries to /tmp.
 ENV PATH=/opt/howsure/bin:$PATH \
     HOME=/tmp \
     HOWSURE_STORE=/var/lib/howsure/store \
+    TMPDIR=/var/lib/howsure/tmp \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 USER 10001:10001

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from app.settings import Settings
+
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 BASE = ["-f", "docker-compose.yml"]
@@ -17,7 +19,7 @@ SCRIPTS = sorted(path.relative_to(ROOT) for path in (ROOT / "docker").glob("*.sh
 
 def run(*command, **env):
     # What the developer has set must not decide what is tested.
-    own = ("HOWSURE_", "PIP_", "COMPOSE_")
+    own = ("HOWSURE_", "PIP_", "COMPOSE_", "POSTGRES_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return subprocess.run(
         [str(part) for part in command], cwd=ROOT, env=inherited | env, capture_output=True, text=True, timeout=120
@@ -25,7 +27,7 @@ def run(*command, **env):
 
 
 def compose(files, **env):
-    env = {"HOWSURE_API_KEYS": "key"} | env
+    env = {"HOWSURE_API_KEYS": "key", "POSTGRES_PASSWORD": "secret"} | env
     result = run(BIN / "podman-compose", "--env-file", os.devnull, *files, "config", **env)
     assert result.returncode == 0, result.stderr
     return yaml.safe_load(result.stdout)
@@ -54,36 +56,58 @@ def test_image_is_unprivileged_and_watched():
 
 
 @pytest.mark.parametrize("files", [BASE, GPU], ids=["cpu", "gpu"])
-def test_compose_locks_the_service_down(files):
+@pytest.mark.parametrize("name", ["api", "worker"])
+def test_compose_locks_our_services_down(files, name):
     config = compose(files)
-    api = config["services"]["api"]
-    assert api["read_only"] is True
-    assert api["cap_drop"] == ["ALL"]
-    assert api["security_opt"] == ["no-new-privileges:true"]
-    assert api["tmpfs"] == ["/tmp"]
-    assert "user" not in api, "the image's own user"
-    assert "privileged" not in api
-    assert api["ports"] == ["127.0.0.1:8000:8000"]
-    assert api["volumes"] == ["state:/var/lib/howsure"]
+    service = config["services"][name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["tmpfs"] == ["/tmp"]
+    assert "user" not in service, "the image's own user"
+    assert "privileged" not in service
+    assert service["volumes"] == ["state:/var/lib/howsure"]
     assert "state" in config["volumes"]
-    assert api["environment"]["HOWSURE_STORE"].startswith("/var/lib/howsure/")
-    assert api["healthcheck"]["test"][-1].endswith("healthcheck.py")
-    assert api["restart"] == "unless-stopped"
+    assert service["environment"]["HOWSURE_STORE"].startswith("/var/lib/howsure/")
+    assert service["restart"] == "unless-stopped"
+    assert service["image"] == ("howsure:gpu" if files is GPU else "howsure:cpu")
+
+
+def test_compose_publishes_and_watches_the_server_alone():
+    services = compose(BASE)["services"]
+    assert services["api"]["ports"] == ["127.0.0.1:8000:8000"]
+    assert services["api"]["healthcheck"]["test"][-1].endswith("healthcheck.py")
+    assert not any("ports" in services[name] for name in ("worker", "postgres"))
+
+
+def test_compose_has_workers_on_one_database_and_none_inside_the_server():
+    services = compose(BASE, POSTGRES_PASSWORD="pa55")["services"]
+    api, worker, postgres = (services[name] for name in ("api", "worker", "postgres"))
+    url = "postgresql://howsure:pa55@postgres/howsure"
+    assert api["environment"]["HOWSURE_JOBS_DATABASE"] == worker["environment"]["HOWSURE_JOBS_DATABASE"] == url
+    assert Settings(jobs_database=url, store="/tmp/store").jobs_database == url
+    assert postgres["environment"]["POSTGRES_PASSWORD"] == "pa55"
+    assert api["environment"]["HOWSURE_WORKER"] == "false"
+    assert worker["command"] == ["worker"]
+    assert worker["depends_on"]["postgres"]["condition"] == "service_healthy"
 
 
 def test_compose_reserves_a_gpu_only_in_the_overlay():
     assert "deploy" not in compose(BASE)["services"]["api"]
-    api = compose(GPU)["services"]["api"]
-    (device,) = api["deploy"]["resources"]["reservations"]["devices"]
-    assert device["driver"] == "nvidia"
-    assert device["capabilities"] == ["gpu"]
-    assert api["build"]["args"][-1] == "VARIANT=gpu"
+    services = compose(GPU)["services"]
+    for name in ("api", "worker"):
+        (device,) = services[name]["deploy"]["resources"]["reservations"]["devices"]
+        assert device["driver"] == "nvidia"
+        assert device["capabilities"] == ["gpu"]
+    assert services["api"]["build"]["args"][-1] == "VARIANT=gpu"
 
 
-def test_compose_refuses_to_start_without_keys():
-    result = run(BIN / "podman-compose", "--env-file", os.devnull, *BASE, "config", HOWSURE_API_KEYS="")
+@pytest.mark.parametrize("missing", ["HOWSURE_API_KEYS", "POSTGRES_PASSWORD"])
+def test_compose_refuses_to_start_without_secrets(missing):
+    given = {"HOWSURE_API_KEYS": "key", "POSTGRES_PASSWORD": "secret"} | {missing: ""}
+    result = run(BIN / "podman-compose", "--env-file", os.devnull, *BASE, "config", **given)
     assert result.returncode != 0
-    assert "HOWSURE_API_KEYS" in result.stderr
+    assert missing in result.stderr
 
 
 def test_compose_publishes_where_told():
@@ -108,6 +132,7 @@ def test_scripts_are_sound(script):
         (["serve", "--port", "9000"], "serve --host 0.0.0.0 --port 8000 --port 9000"),
         (["--version"], "--version"),
         (["models", "list"], "models list"),
+        (["worker"], "worker"),
     ],
 )
 def test_entrypoint(arguments, expected):

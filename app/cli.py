@@ -1,15 +1,18 @@
 """The `howsure` command. torch, httpx and the service are imported only by commands that need them: help is quick."""
 
 import asyncio
+import logging
 import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.commands import datasets as datasets_command
+from app.commands import jobs as jobs_command
 from app.commands import models as models_command
 from app.commands.terminal import AsJson, Key, Url, api_errors, fail, print_json, say, stdout
 from app.keys import ApiKey, Scope
@@ -27,6 +30,8 @@ app = typer.Typer(
 )
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
 app.add_typer(models_command.commands, name="models")
+app.add_typer(datasets_command.commands, name="datasets")
+app.add_typer(jobs_command.commands, name="jobs")
 app.add_typer(keys, name="keys")
 
 
@@ -54,8 +59,9 @@ def serve(
     precision: Annotated[str | None, typer.Option(help="auto, bfloat16 or float32.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of a forward pass on a CPU; 0 is one a core.")] = None,
     log_level: Annotated[str | None, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = None,
+    worker: Annotated[bool | None, typer.Option(help="Run a worker for jobs beside the server.")] = None,
 ) -> None:
-    """Serve the API.
+    """Serve the API, and work off jobs.
 
     Every setting is a HOWSURE_* variable; these options go before the variables of the same names.
     """
@@ -67,6 +73,7 @@ def serve(
         "precision": precision,
         "threads": threads,
         "log_level": log_level and log_level.upper(),
+        "worker": worker,
     }
     settings = _settings({name: value for name, value in options.items() if value is not None})
     from app.server import bind, build_server
@@ -83,9 +90,27 @@ def serve(
     configure_logging(settings.log_level)
     url = f"http://{_address(settings.host, listener.getsockname()[1])}"
     say(f"howsure {installed_version('howsure')} serves {url}, see {url}/docs; it is ready once its models are loaded")
-    server.run(sockets=[listener])
+    with _worker_beside(settings):
+        server.run(sockets=[listener])
     if server.failure:
         fail(server.failure)
+
+
+@app.command("worker")
+def work(
+    ends_with_stdin: Annotated[bool, typer.Option(help="Stop when standard input ends.", hidden=True)] = False,
+) -> None:
+    """Work off jobs. Any number of workers on any number of machines share one jobs database and one store."""
+    from app.jobs.worker import Worker
+    from app.telemetry import configure_logging
+
+    # Who may bind where, and with which key, concerns the server.
+    settings = _settings({"host": "127.0.0.1", "api_keys": ()})
+    configure_logging(settings.log_level)
+    status = Worker(settings).run(ends_with_stdin=ends_with_stdin)
+    # Threads of jobs that were handed back still wait, and would keep the process from ending.
+    logging.shutdown()
+    os._exit(status)
 
 
 @app.command()
@@ -161,6 +186,21 @@ def print_version() -> None:
 
 def main() -> None:
     app()
+
+
+@contextmanager
+def _worker_beside(settings: "Settings") -> Iterator[None]:
+    if not settings.worker:
+        yield
+        return
+    from app.jobs.supervisor import Supervisor
+
+    supervisor = Supervisor(settings)
+    supervisor.start()
+    try:
+        yield
+    finally:
+        supervisor.close(settings.drain_seconds)
 
 
 @asynccontextmanager

@@ -1,95 +1,53 @@
-"""What the clients ask, how they read the replies, and when they try again; no input or output happens here.
+"""What the clients ask of models and scores, and how they read the replies; no input or output happens here.
 
-A call is a generator: it yields requests and receives responses. `retried` puts pauses and further tries between them.
-The clients perform what it yields, one blocking, one in an event loop.
+Each may be sent twice: all but two change nothing, what is active already is not activated again, and an equal network
+keeps its version. `client_job_calls.py` has those of datasets and jobs, `client_retries.py` says what a call is.
 """
 
-import random
-import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
-import httpx
-
 from app.client_replies import (
-    HowsureApiError,
-    HowsureConnectionError,
+    Activation,
     ModelCard,
-    Problem,
     Readiness,
+    Registration,
     ScoreReply,
     Versions,
+    parse_activation,
     parse_model,
-    parse_problem,
     parse_readiness,
+    parse_registration,
     parse_scores,
     parse_versions,
 )
+from app.client_retries import Call, Request
 
 PAGE = 100
-FIRST_PAUSE = 0.25
-LONGEST_PAUSE = 30.0
-# Beside refused connections: one kept alive, which the server closes as we send. No call changes anything, so each may
-# be sent twice.
-WORTH_RETRYING = (httpx.NetworkError, httpx.ConnectTimeout, httpx.RemoteProtocolError)
-
-NOT_AS_EXPECTED = (ValueError, TypeError, KeyError, AttributeError)
 
 Image = str | PathLike[str] | bytes | tuple[str, bytes]
-File = tuple[str, bytes]
-Answer = TypeVar("Answer")
+ImageFile = tuple[str, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One HTTP request; the call takes replies with one of the `expected` statuses."""
-
-    method: str
-    path: str
-    params: Mapping[str, Any] = field(default_factory=dict)
-    files: Sequence[File] = ()
-    expected: tuple[int, ...] = (200,)
-
-    def arguments(self) -> dict[str, Any]:
-        """For `request` of an httpx client, a new body each time."""
-        files = [("files", file) for file in self.files] or None
-        return {"method": self.method, "url": self.path, "params": self.params, "files": files}
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Wait this long before the next request."""
-
-    seconds: float
-
-
-Outcome = httpx.Response | httpx.RequestError
-Call = Generator[Request, httpx.Response, Answer]
-Steps = Generator[Request | Pause, Outcome, Answer]
-
-
-def read_images(images: Iterable[Image]) -> list[File]:
+def read_images(images: Iterable[Image]) -> list[ImageFile]:
     """Names and contents; an image without a name is named after its position."""
     return [_read_image(image, position) for position, image in enumerate(images)]
 
 
 def score(
-    files: Sequence[File], model: str | None, scores: Sequence[str] | None, top_k: int | None
+    files: Sequence[ImageFile], model: str | None, scores: Sequence[str] | None, top_k: int | None
 ) -> Call[ScoreReply]:
     options = {"model": model, "scores": None if scores is None else ",".join(scores), "top_k": top_k}
     params = {name: value for name, value in options.items() if value is not None}
-    response = yield Request("POST", "/v1/images/score", params, files)
+    response = yield Request("POST", "/v1/images/score", params, [("files", file) for file in files])
     return parse_scores(response.json())
 
 
 def models() -> Call[tuple[ModelCard, ...]]:
-    body = yield from _pages("/v1/models", "id")
+    body = yield from pages("/v1/models", "id")
     return tuple(map(parse_model, body["data"]))
 
 
@@ -99,7 +57,7 @@ def model(name: str) -> Call[ModelCard]:
 
 
 def versions(name: str) -> Call[Versions]:
-    body = yield from _pages(f"/v1/models/{quote(name, safe='')}/versions", "version")
+    body = yield from pages(f"/v1/models/{quote(name, safe='')}/versions", "version")
     return parse_versions(body)
 
 
@@ -108,99 +66,39 @@ def report(name: str, version: int) -> Call[dict[str, Any]]:
     return dict(response.json())
 
 
+def activate(name: str, version: int, reason: str) -> Call[Activation]:
+    path = f"/v1/models/{quote(name, safe='')}/activate"
+    response = yield Request("POST", path, json={"version": version, "reason": reason})
+    return parse_activation(response.json())
+
+
+def register(
+    model: str, kind: str, path: str, classes: Sequence[str] | None, network: Mapping[str, Any] | None
+) -> Call[Registration]:
+    asked = {"model": model, "kind": kind, "path": path, "classes": classes, "network": network}
+    given = {name: value for name, value in asked.items() if value is not None}
+    response = yield Request("POST", "/v1/models", json=given, expected=(201,))
+    return parse_registration(response.json())
+
+
 def ready() -> Call[Readiness]:
     response = yield Request("GET", "/readyz", expected=(200, 503))
     return parse_readiness(response.json())
 
 
-def retried(call: Call[Answer], seconds: float) -> Steps[Answer]:
-    """The call, each request repeated where that may help, for at most `seconds` in all.
-
-    Raises HowsureApiError or HowsureConnectionError when another try would not help, or come too late.
-    """
-    deadline = time.monotonic() + seconds
-    request = next(call)
-    while True:
-        response = yield from _response(request, deadline)
-        try:
-            request = call.send(response)
-        except StopIteration as stop:
-            answer: Answer = stop.value
-            return answer
-        except NOT_AS_EXPECTED as error:
-            raise _not_howsure(response) from error
-
-
-def _response(request: Request, deadline: float) -> Steps[httpx.Response]:
-    backoff = FIRST_PAUSE
-    while True:
-        outcome = yield request
-        if isinstance(outcome, httpx.Response) and outcome.status_code in request.expected:
-            return outcome
-        pause = _pause(outcome, backoff)
-        if pause is None or time.monotonic() + pause > deadline:
-            raise _error(outcome)
-        yield Pause(pause)
-        backoff = min(2 * backoff, LONGEST_PAUSE)
-
-
-def _pause(outcome: Outcome, backoff: float) -> float | None:
-    """Seconds to wait before another try; None when it would be of no use.
-
-    Spread out, so that clients refused together do not come back together, but never shorter than the server asks.
-    """
-    if not isinstance(outcome, httpx.Response):
-        return random.uniform(0.5, 1) * backoff if isinstance(outcome, WORTH_RETRYING) else None
-    if outcome.status_code not in (429, 503):
-        return None
-    asked = _retry_after(outcome)
-    return random.uniform(0.5, 1) * backoff if asked is None else min(asked, LONGEST_PAUSE) + random.uniform(0, 0.1)
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """The header's seconds, or the seconds until its date."""
-    value = response.headers.get("Retry-After", "")
-    if value.isascii() and value.isdigit():
-        return float(value)
-    try:
-        at = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())
-
-
-def _error(outcome: Outcome) -> HowsureApiError:
-    if isinstance(outcome, httpx.Response):
-        try:
-            body = outcome.json()
-            return HowsureApiError(parse_problem(body), body)
-        except NOT_AS_EXPECTED:
-            return _not_howsure(outcome)
-    where = f"{outcome.request.url.scheme}://{outcome.request.url.netloc.decode()}"
-    reason = str(outcome) or type(outcome).__name__
-    if isinstance(outcome, WORTH_RETRYING):
-        return HowsureConnectionError(Problem(0, "unreachable", f"nothing answers at {where}: {reason}"))
-    return HowsureConnectionError(Problem(0, "no_reply", f"no reply from {where}: {reason}"))
-
-
-def _not_howsure(response: httpx.Response) -> HowsureConnectionError:
-    where = response.request.url.copy_with(query=None)
-    detail = f"{where} answers with status {response.status_code}, but not as a howsure server does"
-    return HowsureConnectionError(Problem(response.status_code, "not_howsure", detail))
-
-
-def _pages(path: str, key: str) -> Call[dict[str, Any]]:
-    """The list at `path` with the entries of all its pages."""
-    response = yield Request("GET", path, {"limit": PAGE})
+def pages(path: str, key: str, only: Mapping[str, str] | None = None) -> Call[dict[str, Any]]:
+    """The list at `path` with the entries of all its pages; `only` are its filters."""
+    params = {"limit": PAGE, **(only or {})}
+    response = yield Request("GET", path, params)
     found = page = dict(response.json())
     while page["has_more"] and page["data"]:
-        response = yield Request("GET", path, {"limit": PAGE, "after": page["data"][-1][key]})
+        response = yield Request("GET", path, params | {"after": page["data"][-1][key]})
         page = dict(response.json())
         found = found | page | {"data": found["data"] + page["data"]}
     return found
 
 
-def _read_image(image: Image, position: int) -> File:
+def _read_image(image: Image, position: int) -> ImageFile:
     if isinstance(image, bytes):
         return f"image-{position}", image
     if isinstance(image, tuple):

@@ -133,12 +133,16 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """A model; all but `id` and `status` may be missing for one that could not be loaded, and `reason` says why."""
+    """A model; all but `id` and `status` may be missing for one that could not be loaded, and `reason` says why.
+
+    `failed_version` is the active version where an older one serves because this one could not be loaded.
+    """
 
     id: str
     status: str
     raw: Mapping[str, Any] = field(repr=False)
     version: int | None = None
+    failed_version: int | None = None
     reason: str | None = None
     task: str | None = None
     classes: int | None = None
@@ -182,6 +186,32 @@ class Versions:
 
 
 @dataclass(frozen=True, slots=True)
+class Activation:
+    """`version` is active now, `previous` was before; the server that answered serves `serving`.
+
+    Where these differ, `reason` says why, or is None while the server is still loading the version.
+    """
+
+    model: str
+    version: int
+    previous: int | None
+    serving: int | None
+    history: tuple[Move, ...]
+    raw: Mapping[str, Any] = field(repr=False)
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A network was taken up as `version`; `active` is the version that serves."""
+
+    model: str
+    version: int
+    active: int
+    raw: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Readiness:
     """Whether the server answers requests now, and if not, why."""
 
@@ -190,16 +220,16 @@ class Readiness:
 
 
 def parse_problem(body: Mapping[str, Any]) -> Problem:
-    return _pick(Problem, body, errors=tuple(body.get("errors") or ()))
+    return pick(Problem, body, errors=tuple(body.get("errors") or ()))
 
 
 def parse_scores(body: Mapping[str, Any]) -> ScoreReply:
-    return _pick(ScoreReply, body, items=tuple(map(_item, body["data"])), raw=body)
+    return pick(ScoreReply, body, items=tuple(map(_item, body["data"])), raw=body)
 
 
 def parse_model(body: Mapping[str, Any]) -> ModelCard:
     calibration = body.get("calibration")
-    return _pick(
+    return pick(
         ModelCard,
         body,
         scores={score["name"]: score["kind"] for score in body.get("scores") or ()},
@@ -210,10 +240,18 @@ def parse_model(body: Mapping[str, Any]) -> ModelCard:
 
 def parse_versions(body: Mapping[str, Any]) -> Versions:
     versions = (
-        _pick(VersionSummary, entry, scores=tuple(entry["scores"]), precisions=tuple(entry["precisions"]))
+        pick(VersionSummary, entry, scores=tuple(entry["scores"]), precisions=tuple(entry["precisions"]))
         for entry in body["data"]
     )
-    return Versions(tuple(versions), tuple(_pick(Move, move) for move in body["history"]), body)
+    return Versions(tuple(versions), tuple(pick(Move, move) for move in body["history"]), body)
+
+
+def parse_activation(body: Mapping[str, Any]) -> Activation:
+    return pick(Activation, body, history=tuple(pick(Move, move) for move in body["history"]), raw=body)
+
+
+def parse_registration(body: Mapping[str, Any]) -> Registration:
+    return pick(Registration, body, raw=body)
 
 
 def parse_readiness(body: Mapping[str, Any]) -> Readiness:
@@ -225,23 +263,23 @@ def parse_readiness(body: Mapping[str, Any]) -> Readiness:
 def _item(body: Mapping[str, Any]) -> ScoredImage | FailedImage:
     if "error" in body:
         return FailedImage(body["input"], parse_problem(body["error"]))
-    return _pick(
+    return pick(
         ScoredImage,
         body,
-        top=tuple(_pick(TopClass, entry) for entry in body["top"]),
-        uncertainty={name: _pick(Uncertainty, score) for name, score in body["uncertainty"].items()},
+        top=tuple(pick(TopClass, entry) for entry in body["top"]),
+        uncertainty={name: pick(Uncertainty, score) for name, score in body["uncertainty"].items()},
     )
 
 
 def _calibration(body: Mapping[str, Any]) -> Calibration:
     evaluations = (
-        _pick(Evaluation, entry, before=_pick(Measures, entry["before"]), after=_pick(Measures, entry["after"]))
+        pick(Evaluation, entry, before=pick(Measures, entry["before"]), after=pick(Measures, entry["after"]))
         for entry in body["evaluations"]
     )
-    return _pick(Calibration, body, evaluations=tuple(evaluations), warnings=tuple(body["warnings"]))
+    return pick(Calibration, body, evaluations=tuple(evaluations), warnings=tuple(body["warnings"]))
 
 
-def _pick(kind: type[Value], body: Mapping[str, Any], **parsed: Any) -> Value:
+def pick(kind: type[Value], body: Mapping[str, Any], **parsed: Any) -> Value:
     """A dataclass from the fields of `body` that it has; `parsed` go before them."""
     names = {entry.name for entry in fields(kind)}  # type: ignore[arg-type]  # every caller gives a dataclass
     return kind(**({name: value for name, value in body.items() if name in names} | parsed))

@@ -6,12 +6,12 @@ Names and messages come from files and servers, so they are shown as plain text,
 from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from app.client_replies import Evaluation, FailedImage, Measures, ModelCard, ScoredImage, Uncertainty, Versions
+from app.commands.plain_table import plain, plain_table, text
 
 # From certain to uncertain; of the 256 colours that nearly every terminal has.
 COLOURS = ("green3", "chartreuse3", "yellow3", "dark_orange", "red1")
@@ -37,33 +37,33 @@ def show_scores(console: Console, items: Iterable[ScoredImage | FailedImage], ti
     for item in items:
         if isinstance(item, FailedImage):
             reason = f"{item.input}: not scored: {item.error.detail} ({item.error.code})"
-            console.print(Text(_plain(reason), style="red"))
+            console.print(Text(plain(reason), style="red"))
 
 
 def show_models(console: Console, cards: Sequence[ModelCard]) -> None:
-    table = _table("model", "version", "status", "task", "calibrator", "scores")
+    table = plain_table("model", "version", "status", "task", "calibrator", "scores")
     table.columns[0].no_wrap = True
     for card in cards:
         table.add_row(
-            Text(_plain(card.id), style="bold"),
-            _text(card.version),
+            Text(plain(card.id), style="bold"),
+            text(card.version),
             _status(card),
-            _text(card.task),
-            _text(card.calibrator),
+            text(card.task),
+            text(card.calibrator),
             Text(", ".join(card.scores) or "-"),
         )
     console.print(table)
     for card in cards:
         if card.reason:
-            console.print(Text(f"{_plain(card.id)} is not served: {_plain(card.reason)}", style="red"))
+            console.print(Text(f"{plain(card.id)} is not served: {plain(card.reason)}", style="red"))
         elif card.calibration and card.calibration.warnings:
-            hint = f"warning: calibration did harm on some data; see `howsure models show {_plain(card.id)}`"
+            hint = f"warning: calibration did harm on some data; see `howsure models show {plain(card.id)}`"
             console.print(Text(hint, style="yellow3"))
 
 
 def show_model(console: Console, card: ModelCard) -> None:
     """The card with calibration before and after, and its warnings."""
-    console.print(Text.assemble((_plain(card.id), "bold"), f", version {card.version or '-'}, ", _status(card)))
+    console.print(Text.assemble((plain(card.id), "bold"), f", version {card.version or '-'}, ", _status(card)))
     facts = {
         "task": f"{card.task}, {card.classes} classes" if card.task else None,
         "runs on": f"{card.device} in {card.precision}" if card.device else None,
@@ -72,35 +72,38 @@ def show_model(console: Console, card: ModelCard) -> None:
     }
     for name, value in facts.items():
         if value:
-            console.print(Text(f"  {name:<11}{_plain(value)}"))
+            console.print(Text(f"  {name:<11}{plain(value)}"))
     if card.reason:
-        console.print(Text(f"not served: {_plain(card.reason)}", style="red"))
+        failed = f"version {card.failed_version} is " if card.failed_version else ""
+        console.print(Text(f"{failed}not served: {plain(card.reason)}", style="red"))
     if card.calibration and card.calibration.evaluations:
         console.print()
         console.print(_calibration_table(card.calibration.evaluations))
         console.print(Text(HOW_TO_READ_CALIBRATION, style="dim"))
         for warning in card.calibration.warnings:
             console.print()
-            console.print(Text(f"warning: {_plain(warning)}", style="yellow3"))
+            console.print(Text(f"warning: {plain(warning)}", style="yellow3"))
 
 
 def show_versions(console: Console, name: str, versions: Versions) -> None:
     """Published versions, and the moves between them."""
-    table = _table("version", "serves", "calibrator", "scores", "precisions", "made by", title=f"Versions of {name}")
+    table = plain_table(
+        "version", "serves", "calibrator", "scores", "precisions", "made by", title=f"Versions of {name}"
+    )
     for version in versions.versions:
         table.add_row(
             str(version.version),
             Text("yes", style="green3") if version.active else "",
-            Text(_plain(version.reason), style="red") if version.reason else _text(version.calibrator),
+            Text(plain(version.reason), style="red") if version.reason else text(version.calibrator),
             Text(", ".join(version.scores)),
             Text(", ".join(version.precisions)),
-            _text(version.code_version),
+            text(version.code_version),
         )
     console.print(table)
     console.print()
-    moves = _table("when", "version", "who", "why", title="Which served when")
+    moves = plain_table("when", "version", "who", "why", title="Which served when")
     for move in versions.history:
-        moves.add_row(Text(_plain(move.at)), str(move.version), Text(_plain(move.actor)), Text(_plain(move.reason)))
+        moves.add_row(Text(plain(move.at)), str(move.version), Text(plain(move.actor)), Text(plain(move.reason)))
     console.print(moves)
 
 
@@ -124,7 +127,7 @@ def uncertainty_colour(share: float) -> str:
 
 
 def _score_table(console: Console, images: Sequence[ScoredImage], title: str) -> Table:
-    table = _table("image", "label", "confidence", "score", "value", "percentile", "kind", title=title)
+    table = plain_table("image", "label", "confidence", "score", "value", "percentile", "kind", title=title)
     for column in table.columns[:2]:
         column.min_width = 8
     for column in table.columns[2:]:
@@ -138,8 +141,8 @@ def _score_table(console: Console, images: Sequence[ScoredImage], title: str) ->
         raw = Text(f"raw {percent(image.raw_confidence)}", style="dim")
         rows = [_uncertainty(console, name, score) for name, score in image.uncertainty.items()]
         table.add_row(
-            Text(_plain(name)),
-            Text(_plain(image.label), style="bold"),
+            Text(plain(name)),
+            Text(plain(image.label), style="bold"),
             _lines([confidence, raw]),
             *map(_lines, zip(*rows, strict=True)),
         )
@@ -155,7 +158,7 @@ def _names(inputs: Sequence[str]) -> list[str]:
 
 def _uncertainty(console: Console, name: str, score: Uncertainty) -> tuple[Text, Text, Text, Text]:
     percentile = _bar(console, score.percentile, score.percentile, f"{score.percentile:.0%}")
-    return Text(_plain(name)), Text(f"{score.value:.3g}"), percentile, Text(_plain(score.kind))
+    return Text(plain(name)), Text(f"{score.value:.3g}"), percentile, Text(plain(score.kind))
 
 
 def _bar(console: Console, share: float, uncertainty: float, number: str) -> Text:
@@ -170,18 +173,18 @@ def _lines(texts: Iterable[Text]) -> Text:
 
 def _calibration_table(evaluations: Sequence[Evaluation]) -> Table:
     title = "Calibration, on data that was not fitted"
-    table = _table("data", "role", "rows", "calibration", "ECE", "floor", "NLL", "accuracy", title=title)
+    table = plain_table("data", "role", "rows", "calibration", "ECE", "floor", "NLL", "accuracy", title=title)
     for column in table.columns[1:]:
         column.no_wrap = True
     for column in (table.columns[2], *table.columns[4:]):
         column.justify = "right"
     for evaluation in evaluations:
-        data = Text.assemble(_plain(evaluation.data), "\n", (_plain(evaluation.note), "dim"))
+        data = Text.assemble(plain(evaluation.data), "\n", (plain(evaluation.note), "dim"))
         worse = evaluation.after.ece > evaluation.before.ece
         before = _measures(evaluation.before, "")
         after = _measures(evaluation.after, "red1" if worse else "green3")
         both = map(_lines, zip(before, after, strict=True))
-        table.add_row(data, Text(_plain(evaluation.role)), str(evaluation.rows), "before\nafter", *both)
+        table.add_row(data, Text(plain(evaluation.role)), str(evaluation.rows), "before\nafter", *both)
         table.add_row()
     return table
 
@@ -197,21 +200,3 @@ def _measures(measures: Measures, style: str) -> list[Text]:
 
 def _status(card: ModelCard) -> Text:
     return Text(card.status, style={"ready": "green3", "failed": "red"}.get(card.status, "yellow3"))
-
-
-def _table(*columns: str, title: str | None = None) -> Table:
-    table = Table(*columns, box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
-    for column in table.columns:
-        column.overflow = "fold"
-    table.title = None if title is None else Text(_plain(title), style="bold")
-    table.title_justify = "left"
-    return table
-
-
-def _text(value: object) -> Text:
-    return Text("-" if value is None else _plain(str(value)))
-
-
-def _plain(text: str) -> str:
-    """Control characters, which could steer the terminal, replaced."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

@@ -1,14 +1,21 @@
-"""`howsure models …`: what a server serves, and how well calibrated it is."""
+"""`howsure models …`: what a server serves, how well calibrated it is, and which version of it."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.terminal import AsJson, Key, Url, connected, fail, print_json, stdout
+from app.commands.terminal import AsJson, Key, Url, connected, fail, print_json, print_list, say, stdout
+
+if TYPE_CHECKING:
+    from app.client_replies import Activation, Move
 
 commands = typer.Typer(help="What a server serves, and how well calibrated it is.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a model.")]
+Number = Annotated[int, typer.Argument(min=1, metavar="VERSION", help="Number of a version.")]
+Reason = Annotated[str, typer.Option(help="Why, for the history.")]
 
 
 @commands.callback(invoke_without_command=True)
@@ -25,8 +32,7 @@ def list_models(url: Url = None, api_key: Key = None, as_json: AsJson = False) -
     with connected(url, api_key, as_json) as client:
         cards = client.models()
     if as_json:
-        ends = {"first_id": cards[0].id if cards else None, "last_id": cards[-1].id if cards else None}
-        print_json({"object": "list", "data": [card.raw for card in cards], "has_more": False} | ends)
+        print_list([card.raw for card in cards])
         return
     from app.commands.console import show_models
 
@@ -62,10 +68,70 @@ def versions(name: Name, url: Url = None, api_key: Key = None, as_json: AsJson =
 @commands.command("report")
 def report(
     name: Name,
-    version: Annotated[int, typer.Argument(min=1, metavar="VERSION", help="Number of a version.")],
+    version: Number,
     url: Url = None,
     api_key: Key = None,
 ) -> None:
     """The whole evaluation report of a version, as JSON."""
     with connected(url, api_key, True) as client:
         print_json(client.report(name, version))
+
+
+@commands.command("add")
+def add(
+    name: Name,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Folder below the server's HOWSURE_DATA_ROOT.")],
+    kind: Annotated[str, typer.Option(help="timm or transformers: who saved the folder.")] = "timm",
+    classes: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Text file of class names, one a line.")
+    ] = None,
+    url: Url = None,
+    api_key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take up an own network. It serves uncalibrated until a job `calibrate` has run on it."""
+    names = None if classes is None else classes.read_text(encoding="utf-8").splitlines()
+    with connected(url, api_key, as_json) as client:
+        done = client.register(name, kind, path, names)
+    if as_json:
+        print_json(done.raw)
+    else:
+        typer.echo(f"{name}: version {done.version} is there, version {done.active} is active")
+
+
+@commands.command("activate")
+def activate(
+    name: Name, version: Number, reason: Reason = "", url: Url = None, api_key: Key = None, as_json: AsJson = False
+) -> None:
+    """Make a version the one that serves. Exit status 1 when the server cannot serve it."""
+    with connected(url, api_key, as_json) as client:
+        _tell(client.activate(name, version, reason), as_json)
+
+
+@commands.command("rollback")
+def rollback(
+    name: Name, reason: Reason = "roll back", url: Url = None, api_key: Key = None, as_json: AsJson = False
+) -> None:
+    """Back to the version that was active before the one that is; a second time leads forward again."""
+    with connected(url, api_key, as_json) as client:
+        version = _before(client.versions(name).history)
+        if version is None:
+            fail(f"{name} has had one active version only: there is none to go back to")
+        _tell(client.activate(name, version, reason), as_json)
+
+
+def _before(history: Sequence["Move"]) -> int | None:
+    """The last version in the history that is not the active one."""
+    return next((move.version for move in reversed(history) if move.version != history[-1].version), None)
+
+
+def _tell(done: "Activation", as_json: bool) -> None:
+    if as_json:
+        print_json(done.raw)
+    else:
+        before = "none" if done.previous is None else f"version {done.previous}"
+        typer.echo(f"{done.model}: version {done.version} is active, before it was {before}")
+    if done.reason:
+        fail(f"this server serves version {done.serving or 'none'} on, for it cannot load the other: {done.reason}")
+    if done.serving != done.version:
+        say("this server is still loading it")

@@ -1,14 +1,36 @@
 """Servers and clients that the tests of the service share, since a server start costs seconds."""
 
+import asyncio
 import shutil
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
 
+from app.client import AsyncClient, Client
 from app.keys import ApiKey, Scope
 from tests.fixtures.server import launch
 
 MODEL = "efficientnet-lite0"
+
+
+@pytest.fixture(params=["sync", "async"])
+def ask(request, monkeypatch):
+    """`ask(url, method, *arguments, client={…}, **options)` with one client and with the other; a stream is a list."""
+    monkeypatch.delenv("HOWSURE_URL", raising=False)
+    monkeypatch.delenv("HOWSURE_API_KEY", raising=False)
+
+    def sync(url, method, *arguments, client=None, **options):
+        with Client(url, **(client or {})) as connection:
+            answer = getattr(connection, method)(*arguments, **options)
+            return list(answer) if isinstance(answer, Iterator) else answer
+
+    async def in_loop(url, method, *arguments, client=None, **options):
+        async with AsyncClient(url, **(client or {})) as connection:
+            answer = getattr(connection, method)(*arguments, **options)
+            return [entry async for entry in answer] if isinstance(answer, AsyncIterator) else await answer
+
+    return sync if request.param == "sync" else lambda *given, **options: asyncio.run(in_loop(*given, **options))
 
 
 @pytest.fixture

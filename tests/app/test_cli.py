@@ -16,7 +16,9 @@ from tests.fixtures.server import ASSETS, free_port
 
 MODEL = "efficientnet-lite0"
 # The command line, with nothing at the default address; nobody may bind port 1 or answers there.
-NO_SERVER = "import app.client, app.cli\napp.client.DEFAULT_URL = 'http://127.0.0.1:1'\napp.cli.main()"
+NO_SERVER = (
+    "import app.client_connection, app.cli\napp.client_connection.DEFAULT_URL = 'http://127.0.0.1:1'\napp.cli.main()"
+)
 PROBLEM = {"status": 401, "code": "unauthorized", "detail": "this key is not known"}
 
 
@@ -47,7 +49,7 @@ def test_help_imports_nothing_heavy(process):
     script = "import sys\nfrom app.cli import main\ntry:\n  main()\nfinally:\n  print(*sys.modules, file=sys.stderr)"
     shown = process("-c", script, "--help")
     assert shown.returncode == 0
-    for command in ("serve", "score", "models", "keys", "demo", "version"):
+    for command in ("serve", "score", "models", "datasets", "jobs", "keys", "demo", "version"):
         assert command in shown.stdout
     assert "typer" in shown.stderr.split()
     assert not {"torch", "httpx", "fastapi", "pydantic", "numpy", "app.settings"} & set(shown.stderr.split())

@@ -1,6 +1,6 @@
 """The clients against a real server, and their retries against one that is told what to answer."""
 
-import asyncio
+import json
 import socket
 import subprocess
 import sys
@@ -11,30 +11,13 @@ from itertools import pairwise
 
 import pytest
 
-from app.client import AsyncClient, Client, HowsureApiError, HowsureConnectionError, ScoredImage
+from app.client import HowsureApiError, HowsureConnectionError, ScoredImage
 from tests.fixtures.scripted import HANG_UP
 from tests.fixtures.server import ASSETS, free_port
 
 MODEL = "efficientnet-lite0"
 BUSY = {"status": 429, "code": "queue_full", "detail": "the queue is full"}
 MODELS = {"object": "list", "data": [], "has_more": False}
-
-
-@pytest.fixture(params=["sync", "async"])
-def ask(request, monkeypatch):
-    """`ask(url, method, *arguments, client={…}, **options)` with one client and with the other."""
-    monkeypatch.delenv("HOWSURE_URL", raising=False)
-    monkeypatch.delenv("HOWSURE_API_KEY", raising=False)
-
-    def sync(url, method, *arguments, client=None, **options):
-        with Client(url, **(client or {})) as connection:
-            return getattr(connection, method)(*arguments, **options)
-
-    async def in_loop(url, method, *arguments, client=None, **options):
-        async with AsyncClient(url, **(client or {})) as connection:
-            return await getattr(connection, method)(*arguments, **options)
-
-    return sync if request.param == "sync" else lambda *given, **options: asyncio.run(in_loop(*given, **options))
 
 
 def test_scores_paths_bytes_and_named_bytes_in_order(ask, server, photo):
@@ -219,6 +202,14 @@ def test_a_reply_that_is_cut_off_is_asked_for_again(ask, scripted):
     assert len(cut.asked) == 2
 
 
+def test_an_activation_that_was_cut_off_is_sent_again(ask, scripted):
+    done = {"model": "m", "version": 2, "previous": 1, "serving": 2, "reason": None, "history": [], "new": 1}
+    cut = scripted(HANG_UP, (200, {}, done))
+    activation = ask(cut.url, "activate", "m", 2, "better")
+    assert (activation.version, activation.previous, activation.serving, activation.raw) == (2, 1, 2, done)
+    assert [asked.body for asked in cut.asked] == 2 * [b'{"version":2,"reason":"better"}']
+
+
 def test_a_reply_that_takes_too_long_is_not_asked_for_again(ask):
     started = time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(HowsureConnectionError) as raised:
@@ -233,3 +224,12 @@ def test_the_client_needs_neither_torch_nor_the_server_side():
     assert "httpx" in loaded
     for heavy in ("torch", "numpy", "fastapi", "pydantic", "models", "app.scoring", "app.settings", "app.errors"):
         assert heavy not in loaded
+
+
+def test_register_says_which_version_it_became(ask, scripted):
+    there = scripted((201, {}, {"model": "m", "version": 2, "active": 1}))
+    network = {"name": "resnet18", "arguments": {"num_classes": 2}}
+    done = ask(there.url, "register", "m", "timm", "w.safetensors", ["cat", "dog"], network)
+    assert (done.model, done.version, done.active) == ("m", 2, 1)
+    sent = {"model": "m", "kind": "timm", "path": "w.safetensors", "classes": ["cat", "dog"], "network": network}
+    assert json.loads(there.asked[0].body) == sent

@@ -1,0 +1,181 @@
+"""The client whose calls return when the answer is there."""
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import httpx
+
+from app import client_calls as calls
+from app import client_job_calls as job_calls
+from app.client_calls import Image, read_images
+from app.client_connection import Connection
+from app.client_events import Following
+from app.client_job_replies import Dataset, Job, JobEvent
+from app.client_replies import Activation, ModelCard, Readiness, Registration, ScoreReply, Versions
+from app.client_retries import Answer, Call, Outcome, Pause, Request, retried
+from app.client_upload import Data, open_upload
+
+POLL_SECONDS = 0.5
+
+
+class Client(Connection[httpx.Client, httpx.BaseTransport]):
+    """Each method returns when the answer is there, or raises HowsureApiError. A context manager."""
+
+    def score(
+        self,
+        images: Iterable[Image],
+        model: str | None = None,
+        scores: Sequence[str] | None = None,
+        top_k: int | None = None,
+    ) -> ScoreReply:
+        """Score images given as paths, bytes, or (name, bytes). A bad one has its error in its place."""
+        return self._run(calls.score(read_images(images), model, scores, top_k))
+
+    def models(self) -> tuple[ModelCard, ...]:
+        """Every model that has an active version."""
+        return self._run(calls.models())
+
+    def model(self, name: str) -> ModelCard:
+        """What a model is and how well calibrated."""
+        return self._run(calls.model(name))
+
+    def versions(self, name: str) -> Versions:
+        """Every version of a model, and which served when."""
+        return self._run(calls.versions(name))
+
+    def report(self, name: str, version: int) -> dict[str, Any]:
+        """The whole evaluation report of a version."""
+        return self._run(calls.report(name, version))
+
+    def activate(self, name: str, version: int, reason: str = "") -> Activation:
+        """Make a version the one that serves. Needs a key with the scope admin where the server has keys."""
+        return self._run(calls.activate(name, version, reason))
+
+    def register(
+        self,
+        model: str,
+        kind: str,
+        path: str,
+        classes: Sequence[str] | None = None,
+        network: Mapping[str, Any] | None = None,
+    ) -> Registration:
+        """Take up a network below the server's data root; `network` says what a file of weights is of."""
+        return self._run(calls.register(model, kind, path, classes, network))
+
+    def add_dataset(self, data: Data, name: str | None = None) -> Dataset:
+        """Upload labelled data: a file, a folder (as a zip), or (file name, bytes). What is there already is found.
+
+        Raises OSError for what cannot be read.
+        """
+        upload = open_upload(data)
+        with upload.file:
+            return self._run(job_calls.add_dataset(upload, name))
+
+    def add_server_data(self, path: str, name: str | None = None) -> Dataset:
+        """Use data where it lies, below the data root of the server's settings."""
+        return self._run(job_calls.add_server_data(path, name))
+
+    def datasets(self) -> tuple[Dataset, ...]:
+        """Every dataset, newest first."""
+        return self._run(job_calls.datasets())
+
+    def dataset(self, dataset: str) -> Dataset:
+        """What is in a dataset, and what was left out."""
+        return self._run(job_calls.dataset(dataset))
+
+    def delete_dataset(self, dataset: str) -> None:
+        """Delete a dataset that no unfinished job uses."""
+        self._run(job_calls.delete_dataset(dataset))
+
+    def submit(
+        self,
+        type: str,
+        model: str,
+        dataset: str,
+        params: Mapping[str, Any] | None = None,
+        priority: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Queue a job. The same `idempotency_key` again gives the same job; without one each call gives another."""
+        return self._run(job_calls.submit(type, model, dataset, params, priority, idempotency_key))
+
+    def jobs(self, model: str | None = None, state: str | None = None) -> tuple[Job, ...]:
+        """Jobs, newest first: all, or those of a model or in a state."""
+        return self._run(job_calls.jobs(model, state))
+
+    def job(self, job: str) -> Job:
+        """How far a job is, and what came of it."""
+        return self._run(job_calls.job(job))
+
+    def cancel(self, job: str) -> Job:
+        """Cancel a job; one that runs is `cancelling` until its process has ended."""
+        return self._run(job_calls.cancel(job))
+
+    def log(self, job: str) -> str:
+        """What the job has to tell a person, a line an event."""
+        return self._run(job_calls.log(job))
+
+    def watch(self, job: str) -> Iterator[JobEvent]:
+        """Events from the job's first one on until it is over, however often the connection or the server is lost.
+
+        A server that stays away for `retry_seconds` raises HowsureConnectionError.
+        """
+        following = Following(job, self.retry_seconds)
+        while not following.over:
+            try:
+                with self.http.stream(**self.arguments(following.request())) as response:
+                    outcome: Outcome = response
+                    if not following.begin(response):
+                        response.read()
+                    else:
+                        yield from filter(None, map(following.read, response.iter_lines()))
+            except httpx.RequestError as error:
+                outcome = error
+            time.sleep(following.end(outcome))
+
+    def wait(self, job: str, timeout: float | None = None) -> Job:
+        """The job once it is over. Raises TimeoutError when it is not within `timeout` seconds; it goes on then."""
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while not (found := self.job(job)).over:
+            if (left := deadline - time.monotonic()) <= 0:
+                raise TimeoutError(f"job {job} is {found.state} after {timeout:g} s: wait longer, or cancel it")
+            time.sleep(min(POLL_SECONDS, left))
+        return found
+
+    def ready(self) -> Readiness:
+        """One look, without retries."""
+        return self._run(calls.ready(), retry_seconds=0)
+
+    def close(self) -> None:
+        self.http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open(self, **options: Any) -> httpx.Client:
+        return httpx.Client(**options)
+
+    def _run(self, call: Call[Answer], retry_seconds: float | None = None) -> Answer:
+        steps = retried(call, self.retry_seconds if retry_seconds is None else retry_seconds)
+        step = next(steps)
+        try:
+            while True:
+                if isinstance(step, Pause):
+                    time.sleep(step.seconds)
+                    step = next(steps)
+                else:
+                    step = steps.send(self._send(step))
+        except StopIteration as stop:
+            answer: Answer = stop.value
+            return answer
+
+    def _send(self, request: Request) -> Outcome:
+        try:
+            return self.http.request(**self.arguments(request))
+        except httpx.RequestError as error:
+            return error

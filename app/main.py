@@ -13,12 +13,13 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from app.api import activation, datasets, health, jobs, models, score
+from app.api import activation, datasets, health, jobs, models, registration, score
 from app.api.schemas import ImageItem, ImagesRequest
 from app.body_limit import BodyLimit
 from app.datasets.catalog import DatasetCatalog
 from app.errors import ErrorBoundary, install_handlers
 from app.jobs.desk import JobDesk
+from app.jobs.glance import Glance
 from app.scoring.catalog import Catalog
 from app.scoring.reload import Reloader
 from app.scoring.scorer import Scorer
@@ -35,6 +36,7 @@ def create_app(settings: Settings | None = None, on_fatal: Callable[[str], None]
     catalog = Catalog(settings)
     scorer = Scorer(settings, catalog, metrics)
     desk = JobDesk(settings.jobs_database)
+    glance = Glance(desk, settings.worker_dead_seconds)
     reloader = Reloader(catalog, metrics, settings.reload_seconds)
 
     @asynccontextmanager
@@ -46,6 +48,8 @@ def create_app(settings: Settings | None = None, on_fatal: Callable[[str], None]
         app.state.draining = True
         await asyncio.wait({loading})
         await asyncio.gather(asyncio.to_thread(reloader.close, settings.drain_seconds), scorer.close())
+        await asyncio.to_thread(glance.close)
+        await asyncio.to_thread(desk.close)
 
     app = FastAPI(
         title="howsure",
@@ -60,9 +64,10 @@ def create_app(settings: Settings | None = None, on_fatal: Callable[[str], None]
     app.state.reloader = reloader
     app.state.datasets = DatasetCatalog.of(settings)
     app.state.desk = desk
+    app.state.glance = glance
     app.state.dataset_users = lambda dataset: asyncio.to_thread(desk.using, dataset)
     app.state.draining = False
-    for noun in (score, models, activation, datasets, jobs, health):
+    for noun in (score, models, registration, activation, datasets, jobs, health):
         app.include_router(noun.router)
     install_handlers(app)
     larger = {("POST", "/v1/datasets"): settings.max_dataset_bytes}

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Problem(BaseModel):
@@ -207,12 +207,20 @@ class ModelHealth(BaseModel):
     reason: str | None = Field(None, description="Why the model, or its active version, is not served")
 
 
+class JobsHealth(BaseModel):
+    """The jobs database, and the workers that it heard of lately."""
+
+    database: Literal["ready", "away"]
+    workers: int | None = Field(None, description="null while the database is away")
+
+
 class Health(BaseModel):
     """`status` is `ready` only when requests can be answered."""
 
     status: Literal["ok", "ready", "not_ready"]
     reasons: list[str] = []
     models: list[ModelHealth] = []
+    jobs: JobsHealth | None = Field(None, description="Of `/health` only; says nothing about being ready")
 
 
 Limit = Annotated[int, Field(ge=1, le=100)]
@@ -264,3 +272,56 @@ class DatasetList(BaseModel):
     has_more: bool
     first_id: str | None
     last_id: str | None
+
+
+class InputOfNetwork(BaseModel):
+    """How an image becomes an input: shorter side to `resize`, centre `height` x `width`, scaled and normalised."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    height: int = Field(ge=1, le=4096)
+    width: int = Field(ge=1, le=4096)
+    resize: int = Field(ge=1, le=8192)
+    interpolation: Literal["bilinear", "bicubic", "lanczos", "nearest"] = "bicubic"
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    draft: bool = True
+    fit: Literal["crop", "squash"] = "crop"
+
+
+class NetworkOfFile(BaseModel):
+    """What a .safetensors file holds the weights of."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(max_length=200, description="As the library calls it, such as `resnet18`")
+    arguments: dict[str, int | float | bool | str] = Field({}, description="Such as `num_classes`")
+    input: InputOfNetwork
+
+    @field_validator("arguments")
+    @classmethod
+    def _harmless(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if found := [name for name in value if any(word in name for word in ("pretrained", "path", "url", "file"))]:
+            raise ValueError(f"{', '.join(found)}: weights come from the file alone")
+        return value
+
+
+class RegisterRequest(BaseModel):
+    """A network to take up."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str = Field(max_length=100, description="The name to serve it under")
+    kind: Literal["timm", "torchvision", "transformers"]
+    path: str = Field(max_length=1000, description="Folder or .safetensors file below the server's data root")
+    network: NetworkOfFile | None = Field(None, description="For a .safetensors file: what it is of")
+    classes: list[str] | None = Field(None, max_length=100_000, description="Class names, where the folder has none")
+
+
+class Registered(BaseModel):
+    """The new version, and the one that is active now."""
+
+    object: Literal["model.version"] = "model.version"
+    model: str
+    version: int
+    active: int

@@ -1,5 +1,6 @@
 """Which device and precision to serve on, and one seed for every generator."""
 
+import platform
 import random
 
 import numpy as np
@@ -60,3 +61,11 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+def machine() -> str:
+    """Processor architecture, vector unit and torch release: what floating-point results depend on."""
+    capabilities = torch.cpu.get_capabilities()
+    unit = "amx" if capabilities.get("amx_bf16") else torch.backends.cpu.get_cpu_capability().lower()
+    bfloat16 = "bfloat16" if fast_bfloat16(torch.device("cpu")) else "no bfloat16"
+    return f"{platform.machine()} {unit}, {bfloat16}, torch {torch.__version__.split('+')[0]}"

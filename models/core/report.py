@@ -19,7 +19,7 @@ def calibration_summary(report: Mapping[str, Any], precision: str) -> dict[str, 
     return {
         "precision": precision,
         "evaluations": [_short(evaluation) for evaluation in evaluations],
-        "warnings": [_warning(evaluation) for evaluation in evaluations if _worse(evaluation)],
+        "warnings": [_warning(evaluation) for evaluation in evaluations if _worse(evaluation)] or _never(report),
     }
 
 
@@ -34,6 +34,14 @@ def _metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
 
 def _number(value: Any) -> float:
     return float(value["value"]) if isinstance(value, Mapping) else float(value)
+
+
+def _never(report: Mapping[str, Any]) -> list[str]:
+    if report["evaluations"]:
+        return []
+    return [
+        "This version was never calibrated or judged: its confidence is the network's own. Calibrate it on your data."
+    ]
 
 
 def _worse(evaluation: Mapping[str, Any]) -> bool:

@@ -143,14 +143,19 @@ class CheckpointStore:
             shutil.rmtree(beside, ignore_errors=True)
             os.close(descriptor)
 
-    def activate(self, model: str, version: int, *, actor: str, reason: str) -> Active:
-        """Move the pointer, forward or back; the history keeps every move. Raises UnknownNameError."""
+    def activate(self, model: str, version: int, *, actor: str, reason: str, instead_of: int | None = None) -> Active:
+        """Move the pointer, forward or back; the history keeps every move. Raises UnknownNameError.
+
+        With `instead_of` it is moved only while that version is the active one; else the answer shows which one is.
+        """
         self._version_folder(model, version)
         move = Activation(version, datetime.now(UTC).isoformat(timespec="seconds"), actor, reason)
         with self.lock(model):
             path = self._folder(model) / "active.json"
-            history = (*self.active(model).history, move) if path.exists() else (move,)
-            active = Active(version, history)
+            before = self.active(model) if path.exists() else None
+            if instead_of is not None and before is not None and before.version != instead_of:
+                return before
+            active = Active(version, (*(before.history if before else ()), move))
             write_json(path, asdict(active))
         return active
 

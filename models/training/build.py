@@ -3,20 +3,19 @@
 Everything is fitted once for each precision, since a calibration holds for the precision it was fitted in.
 """
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version as installed_version
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from models.backbones.prepared import PreparedNetwork
 from models.calibration import calibrator
 from models.core.checkpoint import Version
-from models.core.device import fast_bfloat16
-from models.core.golden import Golden, GoldenRow
+from models.core.device import machine
+from models.core.errors import DataError
+from models.core.golden import GOLDEN_SEEDS, Golden, GoldenRow
 from models.core.input_spec import InputSpec
 from models.core.manifest import BackboneRecord, DataUse, Manifest
 from models.core.method import Calibrator
@@ -28,7 +27,6 @@ from models.pipeline import Pipeline, ScoredReference
 from models.training.labelled_outputs import LabelledOutputs
 from models.uncertainty import score
 
-GOLDEN_SEEDS = (1, 2, 3, 4)
 RAW = "none"  # the network's own logits, in a comparison
 
 
@@ -148,8 +146,14 @@ def calibrated(candidate: Calibrator | None, outputs: ModelOutputs) -> Tensor:
 
 
 def with_head(network: PreparedNetwork, outputs: ModelOutputs) -> ModelOutputs:
-    """Stored outputs, which are on the CPU, with the network's last layer for the calibrators that change it."""
+    """Stored outputs, which are on the CPU, with the network's last layer for the calibrators that change it.
+
+    Raises DataError for features that are not as wide as the network's.
+    """
     head = network.linear_head
+    width = None if outputs.features is None else outputs.features.shape[1]
+    if width not in (None, head.weight.shape[1]):
+        raise DataError(f"{width} features a row, but the network has {head.weight.shape[1]}: is this its data?")
     return replace(outputs, head=LinearHead(head.weight.cpu(), head.bias.cpu()))
 
 
@@ -218,11 +222,3 @@ def _numbers(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
         for name, part in evaluation.items()
     }
     return {name: value for name, value in middles.items() if value is None or isinstance(value, float | int)}
-
-
-def machine() -> str:
-    """Processor architecture, vector unit and torch release: what floating-point results depend on."""
-    capabilities = torch.cpu.get_capabilities()
-    unit = "amx" if capabilities.get("amx_bf16") else torch.backends.cpu.get_cpu_capability().lower()
-    bfloat16 = "bfloat16" if fast_bfloat16(torch.device("cpu")) else "no bfloat16"
-    return f"{platform.machine()} {unit}, {bfloat16}, torch {torch.__version__.split('+')[0]}"

@@ -7,9 +7,9 @@ import pytest
 from models.checkpoints.efficientnet_lite0 import build, plan
 from models.checkpoints.shipped import FOLDER
 from models.core.checkpoint import GOLDEN, MANIFEST, METHODS, read_version
+from models.core.device import machine
 from models.core.manifest import DataUse
 from models.data.splits import fingerprint
-from models.training.build import machine
 from tests.fixtures.models import SHIPPED
 
 

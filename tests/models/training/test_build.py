@@ -7,11 +7,11 @@ import torch
 from models.backbones.prepared import prepare
 from models.calibration import CALIBRATORS
 from models.core.checkpoint import GOLDEN, MANIFEST, METHODS, write_version
+from models.core.device import machine
 from models.core.image import read_image
 from models.core.report import calibration_summary
 from models.data.splits import fingerprint
 from models.metrics.evaluation import evaluate
-from models.training.build import machine
 from models.training.from_archives import Rows, build_version
 from models.training.labelled_outputs import collect
 from models.uncertainty import SCORES

@@ -1,0 +1,59 @@
+"""`POST /v1/models`: take up a network that lies on the server below its data root."""
+
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+
+from app.api.deps import CatalogDep, ReloaderDep, SettingsDep, problems, require
+from app.api.schemas import NetworkOfFile, Registered, RegisterRequest
+from app.datasets.data_root import below
+from app.errors import InvalidError
+from app.keys import ApiKey, Scope
+from models.backbones.backbone import ImportedNetwork
+from models.core.input_spec import InputSpec
+from models.core.store import MODEL_NAME
+from models.registration import UNUSABLE, from_file, from_folder, register
+
+router = APIRouter(prefix="/v1/models", tags=["models"], responses=problems(401, 403, 404, 422, 500))
+
+SWAP_SECONDS = 30.0
+
+
+@router.post("", status_code=201)
+def register_model(
+    settings: SettingsDep,
+    catalog: CatalogDep,
+    reloader: ReloaderDep,
+    key: Annotated[ApiKey | None, Depends(require(Scope.ADMIN))],
+    wanted: RegisterRequest,
+) -> Registered:
+    """Publish a network as a version: uncalibrated and without scores, until a job `calibrate` has run on it.
+
+    `path` is a folder as timm or transformers save it, or a .safetensors file with `network` saying what it is of. The
+    first version of a model becomes active; of a known model it stays a candidate.
+    """
+    if not MODEL_NAME.fullmatch(wanted.model):
+        raise _refused("/model", f"{wanted.model!r} is no model name: lower-case letters, digits, dots and dashes")
+    place = below(settings.data_root, wanted.path)
+    try:
+        imported = _imported(place, wanted.kind, wanted.network)
+        version = register(catalog.store, wanted.model, wanted.kind, imported, wanted.classes)
+    except UNUSABLE as error:
+        raise _refused("/path", f"{wanted.path} cannot be taken up: {error}") from error
+    if wanted.model not in catalog.store.models():
+        actor = key.name if key else "anonymous"
+        catalog.store.activate(wanted.model, version, actor=actor, reason=f"registered from {wanted.path}")
+        reloader.look_now(SWAP_SECONDS)
+    return Registered(model=wanted.model, version=version, active=catalog.store.active(wanted.model).version)
+
+
+def _imported(place: Path, kind: str, network: NetworkOfFile | None) -> ImportedNetwork:
+    if network is None:
+        return from_folder(kind, place)
+    spec = InputSpec.from_dict(network.input.model_dump())
+    return from_file(kind, place, network.name, network.arguments, spec)
+
+
+def _refused(pointer: str, detail: str) -> InvalidError:
+    return InvalidError(detail, errors=[{"pointer": pointer, "detail": detail}])

@@ -1,0 +1,86 @@
+"""The first version of a network that comes from outside: as it is, neither calibrated nor with a reference set."""
+
+from collections.abc import Sequence
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from models.backbones import backbone_kind
+from models.backbones.backbone import ImportedNetwork, check_cut
+from models.backbones.prepared import build_network, prepare
+from models.core.checkpoint import Version
+from models.core.device import machine
+from models.core.errors import ModelSideError, UnsupportedError
+from models.core.golden import GOLDEN_SEEDS, Golden, golden_pixels
+from models.core.input_spec import InputSpec
+from models.core.manifest import BackboneRecord, Manifest
+from models.core.store import CheckpointStore
+from models.pipeline import Pipeline
+
+PRECISIONS = ("bfloat16", "float32")
+# What files of someone else's making can go wrong with, in three libraries.
+UNUSABLE = (ModelSideError, SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
+
+
+def from_folder(kind: str, folder: Path) -> ImportedNetwork:
+    """A folder as timm or transformers save it. Raises one of UNUSABLE."""
+    if kind == "torchvision":
+        raise UnsupportedError("torchvision saves no folders: give a .safetensors file and say what it is of")
+    if not folder.is_dir():
+        raise UnsupportedError("this is not a folder; of a .safetensors file say what it is of")
+    return backbone_kind(kind).load(str(folder))
+
+
+def from_file(kind: str, file: Path, name: str, arguments: dict[str, Any], input_spec: InputSpec) -> ImportedNetwork:
+    """A state dict as safetensors, of the network that the library builds by this name. Raises one of UNUSABLE."""
+    network = backbone_kind(kind).build(name, arguments)
+    network.load_state_dict(safetensors.torch.load_file(file), strict=True)
+    return ImportedNetwork(network, name, arguments, input_spec, None)
+
+
+def register(
+    store: CheckpointStore, model: str, kind: str, imported: ImportedNetwork, classes: Sequence[str] | None = None
+) -> int:
+    """Publish a network under a name and return the version's number; it does not become active.
+
+    `classes` are needed where the source does not name them, one a logit. It is served without scores until a job
+    calibrates it. Raises UnsupportedError for a network that howsure cannot cut, or whose classes are not known.
+    """
+    state = imported.network.state_dict()
+    names = tuple(classes or imported.classes or ())
+    record = BackboneRecord(kind, imported.name, imported.arguments, store.add_weights(state))
+    # Not the network at hand, but the one that the record builds: what cannot be built again must not be published.
+    network = build_network(record, state)
+    images = imported.input_spec.tensor(
+        golden_pixels(imported.input_spec, GOLDEN_SEEDS), torch.device("cpu"), torch.float32
+    )
+    cut = check_cut(build_network(record, state), backbone_kind(kind).cut, images)
+    if len(names) != cut.dimensions.classes or len(set(names)) != len(names):
+        raise UnsupportedError(
+            f"{model} has {cut.dimensions.classes} outputs, and {len(set(names))} different class names are known:"
+            " name every class once"
+        )
+    golden = {}
+    for precision in PRECISIONS:
+        prepared = prepare(network, kind, imported.input_spec, torch.device("cpu"), precision)
+        golden[precision] = tuple(Pipeline(prepared, None, {}).golden_rows(GOLDEN_SEEDS))
+    manifest = Manifest(
+        task="image-classification",
+        backbone=record,
+        classes=names,
+        input_spec=imported.input_spec,
+        calibrator=None,
+        scores=(),
+        precisions=PRECISIONS,
+        data=(),
+        seeds={},
+        code_version=installed_version("howsure"),
+        machine=machine(),
+        report={"evaluations": []},
+        files={},
+    )
+    return store.publish(model, Version(manifest, {}, Golden(GOLDEN_SEEDS, golden)))

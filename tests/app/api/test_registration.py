@@ -1,0 +1,96 @@
+"""An own network over HTTP: registered uncalibrated, calibrated by a job, and then served with every score."""
+
+import time
+
+import httpx
+import pytest
+import timm
+from safetensors.torch import save_file
+
+from models.core.store import CheckpointStore
+from tests.fixtures.image_files import encode, photograph
+from tests.fixtures.problems import check_problem
+from tests.fixtures.server import launch
+
+INPUT = {"height": 32, "width": 32, "resize": 36, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+NETWORK = {"name": "test_efficientnet", "arguments": {"num_classes": 10}, "input": INPUT}
+
+
+@pytest.fixture(scope="module")
+def own(tiny, digit_archive, tmp_path_factory):
+    """A client of a server with a worker, whose data root has a folder, a file of weights, and labelled data."""
+    folder = tmp_path_factory.mktemp("registration")
+    root = folder / "root"
+    root.mkdir()
+    timm.models.save_for_hf(tiny.network, root / "folder")
+    save_file(tiny.network.state_dict(), root / "weights.safetensors")
+    (root / "digits.zip").write_bytes(digit_archive.path.read_bytes())
+    store = CheckpointStore(folder / "store")
+    store.add_weights(tiny.network.state_dict())
+    store.activate("tiny", store.publish("tiny", tiny.version), actor="test", reason="so that something is served")
+    server = launch(folder / "server.log", HOWSURE_STORE=store.root, HOWSURE_DATA_ROOT=root, HOWSURE_WORKER="true")
+    try:
+        server.wait_until_ready()
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            yield client
+    finally:
+        assert server.stop() == 0, server.log.read_text()
+
+
+def test_an_own_network_is_registered_calibrated_and_served(own):
+    wanted = {"model": "own", "kind": "timm", "path": "weights.safetensors", "network": NETWORK}
+    refused = check_problem(own.post("/v1/models", json=wanted), 422, "invalid")
+    assert "has 10 outputs" in refused["detail"]
+    wanted["classes"] = [f"digit {number}" for number in range(10)]
+    made = own.post("/v1/models", json=wanted)
+    assert (made.status_code, made.json()["version"], made.json()["active"]) == (201, 1, 1), made.text
+
+    image = encode(photograph(), "PNG")
+    scored = own.post("/v1/images/score?model=own", files={"files": ("a.png", image)}).json()
+    assert (scored["version"], scored["data"][0]["uncertainty"]) == (1, {})
+    card = own.get("/v1/models/own").json()
+    assert "never calibrated" in card["calibration"]["warnings"][0]
+    assert own.get("/v1/models/own/versions/1/report.html").status_code == 200
+
+    dataset = own.post("/v1/datasets", json={"path": "digits.zip"}).json()["id"]
+    asked = {"type": "calibrate", "model": "own", "dataset": dataset, "params": {"method": "temperature"}}
+    job = own.post("/v1/jobs", json=asked).json()["id"]
+    deadline = time.monotonic() + 90
+    while (found := own.get(f"/v1/jobs/{job}").json())["finished_at"] is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert found["state"] == "succeeded", found
+    assert found["result"]["promoted"], found
+    while (scored := own.post("/v1/images/score?model=own", files={"files": ("a.png", image)}).json())["version"] == 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert {"entropy", "epistemic"} <= scored["data"][0]["uncertainty"].keys()
+
+    again = own.post("/v1/models", json=wanted | {"path": "folder", "network": None})
+    assert (again.status_code, again.json()["version"], again.json()["active"]) == (201, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "told"),
+    [
+        ({"model": "No Name"}, 422, "is no model name"),
+        ({"path": "../weights.safetensors"}, 422, "plain path"),
+        ({"path": "absent"}, 404, "below the data root"),
+        ({"path": "digits.zip"}, 422, "cannot be taken up"),
+        ({"path": "folder"}, 422, "cannot be taken up"),
+        ({"network": None}, 422, "not a folder"),
+        ({"kind": "onnx"}, 422, ""),
+        ({"network": NETWORK | {"arguments": {"num_classes": 9}}}, 422, "cannot be taken up"),
+        ({"network": NETWORK | {"arguments": {"checkpoint_path": "x"}}}, 422, ""),
+        ({"network": NETWORK | {"name": "no_such_network"}}, 422, "cannot be taken up"),
+    ],
+)
+def test_what_cannot_be_taken_up_is_refused_with_the_reason(own, change, status, told):
+    wanted = {"model": "taken", "kind": "timm", "path": "weights.safetensors", "network": NETWORK, "classes": ["a"]}
+    problem = check_problem(own.post("/v1/models", json=wanted | change), status)
+    assert told in problem["detail"] or any(told in str(error) for error in problem["errors"])
+    assert "taken" not in [card["id"] for card in own.get("/v1/models").json()["data"]]
+
+
+def test_without_a_data_root_nothing_is_taken_up(client):
+    wanted = {"model": "own", "kind": "timm", "path": "folder"}
+    assert "HOWSURE_DATA_ROOT" in check_problem(client.post("/v1/models", json=wanted), 422)["detail"]

@@ -6,22 +6,25 @@ from pathlib import Path
 
 import pytest
 
+from models import calibration
 from models.checkpoints.shipped import FOLDER
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DATA = {"report": "same source, not fitted", "shift": "**shifted set**"}
-CALIBRATORS = {"none": "before", "temperature": "**temperature** (active)", "vector": "vector"}
+CALIBRATORS = ("none", *calibration.CALIBRATORS)
+TITLES = {"none": "before", "temperature": "**temperature** (active)"}
 
 
 def calibration_rows() -> list[str]:
     report = json.loads((FOLDER / "efficientnet-lite0" / "manifest.json").read_bytes())["report"]
     return [
-        f"| {DATA[evaluation['role']]}, {title} | {evaluation['rows']} | {found['accuracy']:.3f} | {found['nll']:.3f}"
-        f" | {found['ece']:.3f} ({found['ece_floor']:.3f}) | {found['ece_mass']:.3f} ({found['ece_mass_floor']:.3f}) |"
+        f"| {DATA[evaluation['role']]}, {TITLES.get(name, name)} | {found['accuracy']:.3f} | {found['nll']:.3f}"
+        f" | {found['ece']:.3f} ({found['ece_floor']:.3f}) | {found['ece_debiased']:.3f} | {found['smooth_ece']:.3f}"
+        f" | {found['coverage_at_5_risk']:.2f} |"
         for evaluation in report["evaluations"]
         if evaluation["precision"] == "bfloat16" and evaluation["role"] in DATA
-        for name, title in CALIBRATORS.items()
+        for name in CALIBRATORS
         for found in [evaluation["compared"][name]]
     ]
 

@@ -224,7 +224,7 @@ def install_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         return problem_response(
-            request, InvalidError("the request does not fit the schema", errors=pointers(error.errors()))
+            request, InvalidError("the request does not fit the schema", errors=pointers(error.errors(), error.body))
         )
 
     @app.exception_handler(UnknownNameError)
@@ -277,12 +277,17 @@ class ErrorBoundary:
             await problem_response(Request(scope), problem)(scope, receive, send)
 
 
-def pointers(errors: Sequence[Any]) -> list[dict[str, str]]:
+def pointers(errors: Sequence[Any], document: object = None) -> list[dict[str, str]]:
     """Pydantic's error list as RFC 9457 `errors` members with JSON pointers; the offending values are left out."""
-    return [
-        {"pointer": "/" + "/".join(str(part) for part in error["loc"] if part != "body"), "detail": error["msg"]}
-        for error in errors
-    ]
+    return [{"pointer": _pointer(error["loc"], document), "detail": error["msg"]} for error in errors]
+
+
+def _pointer(place: Sequence[Any], document: object) -> str:
+    parts = [str(part) for part in place if part != "body"]
+    # Pydantic names first which form of a body it tried, such as `calibrate`; that is no part of the document.
+    if place[:1] == ("body",) and len(parts) > 1 and isinstance(document, Mapping) and parts[0] not in document:
+        parts = parts[1:]
+    return "/" + "/".join(parts)
 
 
 def _from_http(error: HTTPException) -> HowsureError:

@@ -59,6 +59,7 @@ class Metrics:
         )
         self.items = Counter("howsure_items_total", "Items by outcome", ["model", "outcome"], registry=registry)
         self.queue = Gauge("howsure_queue_items", "Items admitted and not yet answered", registry=registry)
+        self.jobs = Gauge("howsure_jobs", "Jobs by state; absent while their database is", ["state"], registry=registry)
         self.rejected = Counter("howsure_rejected_total", "Requests refused with 429", registry=registry)
         self.batch = Histogram("howsure_batch_size", "Items a forward pass", buckets=SIZES, registry=registry)
         self.stage = Histogram(

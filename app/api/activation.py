@@ -12,7 +12,7 @@ from app.keys import ApiKey, Scope
 from app.scoring.catalog import Catalog
 from models.core.errors import CheckpointError, UnknownNameError
 
-router = APIRouter(prefix="/v1/models", tags=["models"], responses=problems(401, 403, 404, 422, 500))
+router = APIRouter(prefix="/v1/models", tags=["models"], responses=problems(400, 401, 403, 404, 413, 422, 500))
 
 SWAP_SECONDS = 5.0  # how long an answer waits for this process to serve the version
 

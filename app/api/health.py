@@ -3,7 +3,8 @@
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from app.api.schemas import Health, ModelHealth
+from app.api.schemas import Health, JobsHealth, ModelHealth
+from app.jobs.job import JobState
 from app.scoring.catalog import Catalog, LoadFailure
 from app.scoring.predictor import Predictor
 from app.scoring.scorer import Scorer
@@ -32,8 +33,11 @@ async def readyz(request: Request, response: Response) -> Health:
 
 @router.get("/health", responses={503: {"model": Health}})
 async def health(request: Request, response: Response) -> Health:
-    """The same as `/readyz`."""
-    return await readyz(request, response)
+    """As `/readyz`, and how the jobs are, which does not decide about being ready."""
+    found = await readyz(request, response)
+    seen = await request.app.state.glance.look()
+    found.jobs = JobsHealth(database="ready" if seen else "away", workers=seen.workers if seen else None)
+    return found
 
 
 @router.get("/metrics", response_class=Response)
@@ -41,6 +45,10 @@ async def metrics(request: Request) -> Response:
     """Prometheus metrics."""
     state = request.app.state
     state.metrics.queue.set(state.scorer.batcher.admitted)
+    state.metrics.jobs.clear()
+    if (seen := await state.glance.look()) is not None:
+        for name in JobState:
+            state.metrics.jobs.labels(name).set(seen.counts.get(name, 0))
     return Response(generate_latest(state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 

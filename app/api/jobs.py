@@ -10,14 +10,17 @@ from dataclasses import asdict, fields
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from app.api.deps import CatalogDep, DatasetsDep, DeskDep, problems, require
+from app.api.deps import CatalogDep, DatasetsDep, DeskDep, SettingsDep, problems, require
 from app.api.job_schemas import JobCard, JobList, JobRequest
+from app.api.report_page import report_page
 from app.api.schemas import Limit
+from app.errors import NotFoundError, NotReadyError
 from app.jobs.admission import check_admission
 from app.jobs.desk import JobDesk
+from app.jobs.evaluation_report import read_report
 from app.jobs.job import FINAL, Job, JobState, NewJob
 from app.keys import ApiKey, Scope
 
@@ -25,11 +28,15 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 READ = Depends(require(Scope.READ))
 MayRunJobs = Annotated[ApiKey | None, Depends(require(Scope.JOBS))]
-JobId = Annotated[str, Path(max_length=100)]
+# No more than printable characters: Postgres refuses a zero byte where SQLite takes it.
+WORD = r"^[!-~]+$"
+JobId = Annotated[str, Path(max_length=100, pattern=WORD)]
+LARGEST_NUMBER = 2**63 - 1  # what the databases count to
 POLL_SECONDS = 0.5
 PING_SECONDS = 15
 STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
 TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+READ_PROBLEMS = problems(401, 403, 404, 422, 500, 503)
 
 
 @router.post("", status_code=202, responses=problems(400, 401, 403, 404, 422, 500, 503))
@@ -45,31 +52,33 @@ def submit_job(
     ] = None,
 ) -> JobCard:
     """Queue a job. What could only fail is refused at once; of each model one job runs at a time."""
-    check_admission(catalog.store, datasets, body)
     actor = "anonymous" if key is None else key.name
-    job, created = desk.submit(
-        NewJob(
-            id=_job_id(actor, idempotency_key),
-            type=body.type,
-            model=body.model,
-            dataset=body.dataset,
-            params=body.params.model_dump(),
-            priority=body.priority,
-            created_by=actor,
-        )
+    wanted = NewJob(
+        id=_job_id(actor, idempotency_key),
+        type=body.type,
+        model=body.model,
+        dataset=body.dataset,
+        params=body.params.model_dump(),
+        priority=body.priority,
+        created_by=actor,
     )
+    # A call sent again is answered with its job, also when that could no longer be admitted.
+    job, created = desk.replayed(wanted) if idempotency_key else None, False
+    if job is None:
+        check_admission(catalog.store, datasets, body)
+        job, created = desk.submit(wanted)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     if not created:
         response.headers["Idempotent-Replayed"] = "true"
     return _card(job)
 
 
-@router.get("", dependencies=[READ], responses=problems(401, 403, 404, 422, 500, 503))
+@router.get("", dependencies=[READ], responses=READ_PROBLEMS)
 def list_jobs(
     desk: DeskDep,
     limit: Annotated[Limit, Query()] = 20,
-    after: Annotated[str | None, Query(max_length=100)] = None,
-    model: Annotated[str | None, Query(max_length=100)] = None,
+    after: Annotated[str | None, Query(max_length=100, pattern=WORD)] = None,
+    model: Annotated[str | None, Query(max_length=100, pattern=WORD)] = None,
     state: JobState | None = None,
 ) -> JobList:
     """Jobs, newest first."""
@@ -83,7 +92,7 @@ def list_jobs(
     )
 
 
-@router.get("/{job}", dependencies=[READ], responses=problems(401, 403, 404, 422, 500, 503))
+@router.get("/{job}", dependencies=[READ], responses=READ_PROBLEMS)
 def get_job(desk: DeskDep, job: JobId) -> JobCard:
     """A job: state, progress, metrics so far, result or error."""
     return _card(desk.get(job))
@@ -96,7 +105,7 @@ def cancel_job(desk: DeskDep, job: JobId, key: MayRunJobs) -> JobCard:
     return _card(desk.cancel(job))
 
 
-@router.get("/{job}/log", dependencies=[READ], response_class=PlainTextResponse, responses=TEXT | problems(404, 503))
+@router.get("/{job}/log", dependencies=[READ], response_class=PlainTextResponse, responses=TEXT | READ_PROBLEMS)
 def get_log(desk: DeskDep, job: JobId) -> PlainTextResponse:
     """What the job has to tell a person, a line an event."""
     desk.get(job)
@@ -104,12 +113,28 @@ def get_log(desk: DeskDep, job: JobId) -> PlainTextResponse:
     return PlainTextResponse("".join(f"{line}\n" for line in lines))
 
 
-@router.get("/{job}/events", dependencies=[READ], responses=STREAM | problems(401, 403, 404, 422, 500, 503))
+@router.get("/{job}/report", dependencies=[READ], responses=READ_PROBLEMS)
+def get_job_report(desk: DeskDep, settings: SettingsDep, job: JobId) -> dict[str, Any]:
+    """What a job `evaluate` found: every measure of the network alone and as it is served, by precision."""
+    found = desk.get(job)
+    return {"job": found.id, "model": found.model, **read_report(settings.jobs, found)}
+
+
+@router.get("/{job}/report.html", dependencies=[READ], response_class=HTMLResponse, responses=READ_PROBLEMS)
+def get_job_report_page(desk: DeskDep, settings: SettingsDep, job: JobId) -> HTMLResponse:
+    """The report of a job `evaluate` as a page for people."""
+    found = desk.get(job)
+    report = read_report(settings.jobs, found)
+    title = f"{found.model} version {report['version']}: evaluation by job {found.id}"
+    return HTMLResponse(report_page(title, report["evaluations"], classes=report["classes"]))
+
+
+@router.get("/{job}/events", dependencies=[READ], responses=STREAM | READ_PROBLEMS)
 async def follow_job(
     request: Request,
     desk: DeskDep,
     job: JobId,
-    last_event_id: Annotated[int, Header(ge=0, description="Go on after this event")] = 0,
+    last_event_id: Annotated[int, Header(ge=0, le=LARGEST_NUMBER, description="Go on after this event")] = 0,
 ) -> EventSourceResponse:
     """Server-sent events `state`, `progress`, `metrics` and `log`, from the first one on, until the job is over."""
     await asyncio.to_thread(desk.get, job)
@@ -119,8 +144,15 @@ async def follow_job(
 async def _events(request: Request, desk: JobDesk, job: str, after: int) -> AsyncIterator[ServerSentEvent]:
     while not request.app.state.draining:
         # In this order: what happened before the end is then among the events.
-        over = (await asyncio.to_thread(desk.get, job)).state in FINAL
-        found = await asyncio.to_thread(desk.events, job, after)
+        try:
+            over = (await asyncio.to_thread(desk.get, job)).state in FINAL
+            found = await asyncio.to_thread(desk.events, job, after)
+        except NotReadyError:
+            # The caller has its answer already, and keeps it until the database is back.
+            await asyncio.sleep(POLL_SECONDS)
+            continue
+        except NotFoundError:  # too old to be kept, since a moment ago
+            return
         for event in found:
             after = event.number
             data = json.dumps({"at": event.at, **event.data})

@@ -15,7 +15,7 @@ from models.core.input_spec import InputSpec
 from models.core.store import MODEL_NAME
 from models.registration import UNUSABLE, from_file, from_folder, register
 
-router = APIRouter(prefix="/v1/models", tags=["models"], responses=problems(401, 403, 404, 422, 500))
+router = APIRouter(prefix="/v1/models", tags=["models"], responses=problems(400, 401, 403, 404, 413, 422, 500))
 
 SWAP_SECONDS = 30.0
 

@@ -10,9 +10,11 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from app.errors import (
+    ConflictError,
     ErrorBoundary,
     HowsureError,
     ImageRefusedError,
+    InsufficientStorageError,
     InternalError,
     InvalidError,
     NoneScoredError,
@@ -23,7 +25,7 @@ from app.errors import (
     install_handlers,
 )
 from app.telemetry import JsonFormatter, Metrics, RequestTelemetry
-from models.core.errors import CheckpointError, UnknownNameError
+from models.core.errors import CheckpointError, DataError, UnknownNameError
 from models.core.image import ImageError, Refusal
 from tests.fixtures.problems import check_problem
 
@@ -60,6 +62,9 @@ def anyio_backend():
         (InvalidError("no"), 422, "invalid"),
         (UnknownNameError("model", "x", ["y"]), 404, "not_found"),
         (CheckpointError("manifest.json is torn"), 500, "internal"),
+        (DataError("row 3 is bad", [("row 3", "NaN")]), 422, "invalid"),
+        (ConflictError("a job uses it"), 409, "conflict"),
+        (InsufficientStorageError("the disk is full"), 507, "insufficient_storage"),
         (HTTPException(404), 404, "not_found"),
         (HTTPException(418), 418, "bad_request"),
         (ImageRefusedError(ImageError(Refusal.PIXELS, "big")), 413, "image_too_large"),

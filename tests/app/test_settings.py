@@ -20,6 +20,8 @@ def test_defaults_are_safe(tmp_path):
     assert settings.host == "127.0.0.1"
     assert settings.api_keys == ()
     assert settings.store == tmp_path / "howsure" / "store"
+    assert settings.datasets == tmp_path / "howsure" / "datasets"
+    assert settings.data_root is None
     assert settings.cores >= 1
 
 

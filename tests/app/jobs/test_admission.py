@@ -1,0 +1,90 @@
+"""What is refused before it is queued, with a pointer to what to change."""
+
+import pytest
+from pydantic import TypeAdapter
+
+from app.api.job_schemas import JobRequest
+from app.datasets.catalog import DatasetCatalog
+from app.errors import InvalidError, NotFoundError
+from app.jobs.admission import check_admission
+from app.settings import Settings
+from models.core.errors import DataError, UnknownNameError
+from tests.fixtures.jobs import add_dataset
+from tests.fixtures.tables import outputs_table
+
+
+@pytest.fixture
+def admit(tiny_store):
+    """`admit(content, **request)`: check a job on these outputs; `content` may be a dataset's id."""
+    settings = Settings(store=tiny_store.root)
+
+    def admit(content, type="calibrate", model="tiny", **params):
+        dataset = content if isinstance(content, str) else add_dataset(settings, "outputs.csv", content)
+        request = {"type": type, "model": model, "dataset": dataset, "params": params}
+        checked = TypeAdapter(JobRequest).validate_python(request)
+        check_admission(tiny_store, DatasetCatalog.of(settings), checked)
+
+    return admit
+
+
+def refused(admit, *args, **kwargs):
+    with pytest.raises(InvalidError) as raised:
+        admit(*args, **kwargs)
+    (error,) = raised.value.errors
+    return error["pointer"], error["detail"]
+
+
+def test_what_fits_is_admitted(admit):
+    for type in ("calibrate", "evaluate"):
+        admit(outputs_table(40), type)
+    admit(outputs_table(40), version=1)
+    admit(outputs_table(40, names=True))
+
+
+def test_unknown_names(admit):
+    with pytest.raises(UnknownNameError, match="model 'other'"):
+        admit(outputs_table(40), model="other")
+    with pytest.raises(UnknownNameError, match="version of tiny '7'"):
+        admit(outputs_table(40), version=7)
+    for dataset in ("ds_" + "0" * 20, "../store"):
+        with pytest.raises(NotFoundError, match="no dataset"):
+            admit(dataset)
+
+
+def test_another_number_of_classes(admit):
+    pointer, detail = refused(admit, outputs_table(40, classes=7))
+    assert pointer == "/dataset"
+    assert "7 logits a row, but tiny has 10 classes" in detail
+
+
+@pytest.mark.parametrize("type", ["calibrate", "evaluate"])
+def test_labels_that_the_model_does_not_have(admit, type):
+    with pytest.raises(DataError, match="label '12'"):
+        admit(outputs_table(40, labels={3: 12}), type)
+    with pytest.raises(DataError, match="-1"):
+        admit(outputs_table(40, labels={3: -1}), type)
+    with pytest.raises(DataError, match="'digit x'"):
+        admit(outputs_table(40, names=True, labels={3: "digit x"}), type)
+
+
+@pytest.mark.parametrize(("rows", "share", "told"), [(39, 0.5, "19 rows to report on"), (40, 0.4, "16 rows to fit on")])
+def test_too_few_rows(admit, rows, share, told):
+    pointer, detail = refused(admit, outputs_table(rows), fit_share=share)
+    assert pointer == "/dataset"
+    assert told in detail
+    assert "at least 20" in detail
+    admit(outputs_table(rows), "evaluate")
+
+
+def test_a_method_that_needs_features(admit):
+    assert refused(admit, outputs_table(40), method="feature_clipping")[0] == "/params/method"
+    admit(outputs_table(40, features=3), method="feature_clipping")
+
+
+@pytest.mark.parametrize("type", ["calibrate", "evaluate"])
+def test_a_version_that_needs_features(admit, clipped, tiny_store, type):
+    version = tiny_store.publish("tiny", clipped)
+    pointer, detail = refused(admit, outputs_table(40), type, version=version)
+    assert pointer == "/dataset"
+    assert "feature_clipping needs features" in detail
+    admit(outputs_table(40, features=3), type, version=version)

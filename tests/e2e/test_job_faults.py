@@ -12,6 +12,10 @@ from app.jobs.job import JobState
 from models.core.store import CheckpointStore
 from tests.fixtures.jobs import children_of, runs
 
+mostly_sqlite = pytest.mark.parametrize(
+    "database_url", ["sqlite", pytest.param("postgres", marks=pytest.mark.slow)], indirect=True
+)
+
 
 def _child_of(shop, job, worker):
     shop.wait_for(job, JobState.RUNNING)
@@ -19,6 +23,7 @@ def _child_of(shop, job, worker):
     return children_of(worker)[0]
 
 
+@mostly_sqlite
 def test_cancel_takes_effect_within_two_seconds_and_the_child_is_gone(shop):
     worker = shop.start_worker()
     job = shop.submit()
@@ -32,6 +37,7 @@ def test_cancel_takes_effect_within_two_seconds_and_the_child_is_gone(shop):
         shop.desk.cancel(shop.succeeded(shop.submit()).id)
 
 
+@mostly_sqlite
 def test_a_waiting_job_is_cancelled_at_once_and_never_runs(shop):
     first, second, third = shop.submit(), shop.submit(), shop.submit()
     assert shop.desk.cancel(second).state is JobState.CANCELLED
@@ -42,6 +48,7 @@ def test_a_waiting_job_is_cancelled_at_once_and_never_runs(shop):
     assert shop.desk.get(second).attempts == 0
 
 
+@mostly_sqlite
 def test_one_job_of_a_model_at_a_time_in_the_order_of_priority(shop):
     waiting = [shop.submit(priority=priority, seed=seed) for seed, priority in enumerate((10, 10, 1))]
     shop.start_worker()
@@ -64,6 +71,7 @@ def test_sigterm_hands_the_job_back_and_the_next_worker_goes_on(shop):
     assert shop.succeeded(job).attempts == 1
 
 
+@mostly_sqlite
 def test_a_job_whose_process_dies_every_time_fails_and_the_worker_stays(shop):
     worker = shop.start_worker()
     job = shop.submit()
@@ -81,6 +89,7 @@ def test_a_job_whose_process_dies_every_time_fails_and_the_worker_stays(shop):
     assert worker.poll() is None
 
 
+@mostly_sqlite
 def test_a_job_that_takes_its_worker_with_it_is_given_up(shop):
     job = shop.submit()
     for attempt in range(1, shop.settings.job_attempts + 1):
@@ -107,6 +116,7 @@ def test_a_stalled_worker_finds_its_job_gone_and_ends(shop):
     assert CheckpointStore(shop.settings.store).versions("tiny") == [1, version]
 
 
+@mostly_sqlite
 def test_a_full_disk_fails_the_job_and_leaves_the_active_version(shop):
     script = 'mkdir -p "$0" && mount -t tmpfs -o size=64k none "$0" && exec "$@"'
     mounted = ["unshare", "--mount", "sh", "-c", script, str(shop.settings.jobs)]

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from difflib import get_close_matches
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,6 +29,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+# What clients, tests and the compose file read.
+OTHER_VARIABLES = frozenset({"HOWSURE_URL", "HOWSURE_API_KEY", "HOWSURE_TEST_DATA", "HOWSURE_BIND"})
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
 app.add_typer(models_command.commands, name="models")
 app.add_typer(datasets_command.commands, name="datasets")
@@ -233,10 +236,19 @@ def _settings(options: Mapping[str, Any]) -> "Settings":
 
     from app.settings import Settings
 
+    _warn_of_unknown(f"HOWSURE_{name.upper()}" for name in Settings.model_fields)
     try:
         return Settings(**options)
     except ValidationError as error:
         fail("; ".join(_complaint(found, options) for found in error.errors()), status=2)
+
+
+def _warn_of_unknown(settings: Iterable[str]) -> None:
+    """A misspelt variable would else be passed over in silence; one of another program must not end this one."""
+    known = {*settings, *OTHER_VARIABLES}
+    for name in sorted(name for name in os.environ if name.startswith("HOWSURE_") and name not in known):
+        close = get_close_matches(name, known, 1)
+        say(f"warning: {name} is no setting of howsure" + (f"; did you mean {close[0]}?" if close else ""))
 
 
 def _complaint(found: Mapping[str, Any], options: Mapping[str, Any]) -> str:

@@ -44,7 +44,7 @@ def configure_logging(level: str) -> None:
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(True)
-    for name in ("httpx", "httpcore", "urllib3", "filelock"):
+    for name in ("httpx", "httpcore", "urllib3", "filelock", "dbos"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

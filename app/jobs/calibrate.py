@@ -14,6 +14,7 @@ from models.backbones.prepared import PreparedNetwork
 from models.core.checkpoint import read_version, write_version
 from models.core.errors import DataError
 from models.core.reference import Reference
+from models.data.dataset import OutputDataset
 from models.data.splits import split
 from models.training.build import Fitted, Part, Recipe, Serving, fit, make_version, with_head
 from models.training.gate import Gate
@@ -88,10 +89,13 @@ def _parts(bench: Bench, precision: str) -> tuple[Part, Part]:
 
 def _evidence(bench: Bench, fitting: Part) -> str:
     """How far to trust a figure on the rows that are reported on."""
+    told = "rows of the same data, not fitted on"
     fitted = [use for use in bench.manifest.data if use.role == "fit" and use.sha256 == fitting.sha256]
-    if all(use.fingerprint == fitting.use().fingerprint for use in fitted):
-        return "rows of the same data, not fitted on"
-    return "rows of the same data, not fitted on; the serving version was fitted on some of them, which favours it"
+    if any(use.fingerprint != fitting.use().fingerprint for use in fitted):
+        told += "; the serving version was fitted on some of them, which favours it"
+    if isinstance(bench.data, OutputDataset):
+        told += "; outputs as given, which do not say in what precision they were computed"
+    return told
 
 
 def _part(bench: Bench, precision: str, role: str, names: Sequence[str], note: str) -> Part:

@@ -228,3 +228,11 @@ def test_serve_on_a_device_that_is_not_there(howsure):
 def test_serve_says_where(server):
     first = server.log.read_text().splitlines()[0]
     assert first.startswith(f"howsure {version('howsure')} serves {server.url}, see {server.url}/docs")
+
+
+def test_a_misspelt_variable_is_pointed_out(howsure, monkeypatch):
+    monkeypatch.setenv("HOWSURE_MAX_BATCHES", "3")
+    monkeypatch.setenv("HOWSURE_BIND", "127.0.0.1")
+    told = howsure("serve", "--port", 99999).stderr
+    assert "warning: HOWSURE_MAX_BATCHES is no setting of howsure; did you mean HOWSURE_MAX_BATCH?" in told
+    assert "HOWSURE_BIND" not in told

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path
 
 from app.api.deps import CatalogDep, ReloaderDep, problems, require
-from app.api.schemas import Activated, ActivateRequest, Move
+from app.api.model_schemas import Activated, ActivateRequest, Move
 from app.errors import InvalidError
 from app.keys import ApiKey, Scope
 from app.scoring.catalog import Catalog

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import ValidationError
 
+from app.api.dataset_schemas import DatasetCard, DatasetList, DatasetReference, DatasetRow
 from app.api.deps import DatasetsDep, SettingsDep, problems, require
-from app.api.schemas import DatasetCard, DatasetList, DatasetReference, DatasetRow, Limit
+from app.api.schemas import Limit
 from app.api.upload import read_upload
 from app.datasets.catalog import DatasetCatalog
 from app.datasets.record import DatasetRecord

@@ -10,10 +10,11 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import HTMLResponse
 
 from app.api.deps import CatalogDep, problems, require
+from app.api.model_schemas import ModelCard, ModelList, Move, ScoreDescription, VersionList, VersionSummary
 from app.api.reliability import reliability_svg
 from app.api.report_page import version_report_page
 from app.api.risk_coverage import risk_coverage_svg
-from app.api.schemas import Limit, ModelCard, ModelList, Move, ScoreDescription, VersionList, VersionSummary
+from app.api.schemas import Limit
 from app.errors import NotFoundError
 from app.keys import Scope
 from app.scoring.catalog import Catalog, LoadFailure

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from app.api.deps import CatalogDep, ReloaderDep, SettingsDep, problems, require
-from app.api.schemas import NetworkOfFile, Registered, RegisterRequest
+from app.api.model_schemas import NetworkOfFile, Registered, RegisterRequest
 from app.datasets.data_root import below
 from app.errors import InvalidError
 from app.keys import ApiKey, Scope

@@ -279,7 +279,10 @@ class ErrorBoundary:
 
 def pointers(errors: Sequence[Any], document: object = None) -> list[dict[str, str]]:
     """Pydantic's error list as RFC 9457 `errors` members with JSON pointers; the offending values are left out."""
-    return [{"pointer": _pointer(error["loc"], document), "detail": error["msg"]} for error in errors]
+    return [
+        {"pointer": _pointer(error["loc"], document), "detail": error["msg"].removeprefix("Value error, ")}
+        for error in errors
+    ]
 
 
 def _pointer(place: Sequence[Any], document: object) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from html import escape
 
 SIDE, MARGIN, FOOT = 232, 46, 38
+LONGEST_TITLE = 42  # characters that fit above the picture
 COLOURS = {"before": "#b45309", "active": "#6d28d9", "after": "#0f766e"}
 LABELS = {"before": "before", "active": "serving then", "after": "after"}
 STYLE = (
@@ -42,10 +43,11 @@ class Chart:
         """The whole picture; `marks` are drawn over the grid."""
         width, height = SIDE + MARGIN + 16, SIDE + self.top + FOOT
         title = escape(self.title)
+        shown = escape(self.title if len(self.title) <= LONGEST_TITLE else f"{self.title[: LONGEST_TITLE - 1]}…")
         parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="{title}">',
             f'<style>{STYLE}</style><rect width="{width}" height="{height}" fill="#fff"/>',
-            f'<text x="{MARGIN}" y="16">{title}</text>',
+            f'<text x="{MARGIN}" y="16">{shown}</text>',
             *self._legend(),
             *self._axes(),
             *marks,

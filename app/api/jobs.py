@@ -125,7 +125,7 @@ def get_job_report_page(desk: DeskDep, settings: SettingsDep, job: JobId) -> HTM
     """The report of a job `evaluate` as a page for people."""
     found = desk.get(job)
     report = read_report(settings.jobs, found)
-    title = f"{found.model} version {report['version']}: evaluation by job {found.id}"
+    title = f"{found.model} version {report['version']}: evaluation by {found.id}"
     return HTMLResponse(report_page(title, report["evaluations"], classes=report["classes"]))
 
 

@@ -13,7 +13,7 @@ def reliability_svg(evaluation: Mapping[str, Any]) -> str:
     """
     judged = [when for when in COLOURS if when in evaluation]
     chart = Chart(
-        title=f"{evaluation['data']}, {evaluation['rows']} rows",
+        title=f"{evaluation['rows']} rows of {evaluation['data']}",
         across="confidence",
         up="share right",
         legend=[(COLOURS[when], f"{LABELS[when]}: {_errors(evaluation[when])}") for when in judged],

@@ -18,7 +18,7 @@ def risk_coverage_svg(evaluation: Mapping[str, Any]) -> str:
     curves = {when: _points(evaluation[when]["risk_coverage"]) for when in judged}
     highest = max(risk for points in curves.values() for _, risk in points)
     chart = Chart(
-        title=f"{evaluation['data']}, {evaluation['rows']} rows",
+        title=f"{evaluation['rows']} rows of {evaluation['data']}",
         across="coverage: share of rows answered",
         up="risk: share of those wrong",
         legend=[

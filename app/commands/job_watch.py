@@ -95,7 +95,7 @@ def last_line(job: Job, url: str) -> str:
         return f"{job.id} {'was cancelled' if job.state == 'cancelled' else 'has failed'}{why}"
     result: dict[str, Any] = dict(job.result or {})
     if "version" not in result or "promoted" not in result:
-        return f"{job.id} has succeeded"
+        return f"{job.id} has succeeded. Report: {url}/v1/jobs/{job.id}/report.html"
     version = result["version"]
     became = "is active" if result["promoted"] else "stays a candidate"
     report = f"{url}/v1/models/{job.model}/versions/{version}/report.html"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 commands = typer.Typer(help="Work on models: hand it in, follow it, cancel it.", no_args_is_help=True)
 
 INTERRUPTED = 130
+LOST_CONTACT_SECONDS = 600.0  # the job goes on while its server is away, for a restart too
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id of a job.")]
 
 
@@ -117,6 +118,7 @@ def log(job: Id, url: Url = None, api_key: Key = None, as_json: AsJson = False) 
 def _follow(client: "Client", job: str, as_json: bool) -> NoReturn:
     from app.commands.job_watch import EXIT_STATUS, last_line
 
+    client.retry_seconds = LOST_CONTACT_SECONDS
     try:
         if as_json:
             for event in client.watch(job):

@@ -6,6 +6,7 @@ from app.datasets.catalog import DatasetCatalog
 from app.datasets.record import DatasetRecord
 from app.errors import InvalidError
 from models.calibration import CALIBRATORS
+from models.core.errors import DataError
 from models.core.manifest import Manifest
 from models.core.outputs import Needs
 from models.core.store import CheckpointStore
@@ -40,8 +41,20 @@ def _check_features(record: DatasetRecord, calibrator: str | None, pointer: str)
 
 
 def _check_labels(manifest: Manifest, record: DatasetRecord) -> None:
-    if record.labels is not None:
+    if record.labels is None:
+        return
+    try:
         label_indexes({label: label_from_text(label) for label in record.labels}, manifest.classes)
+    except DataError as error:
+        wrong = {label: record.labels[label] for label, _ in error.bad}
+        if not wrong:
+            raise
+        label = next(iter(wrong))
+        detail = (
+            f"label {label!r} is no class of the model, which has {len(manifest.classes)}; {sum(wrong.values())} of"
+            f" {record.good} rows have such labels: mend them, or is this the data of another model?"
+        )
+        raise _refusal("/dataset", detail) from error
 
 
 def _check_rows(record: DatasetRecord, fit_share: float) -> None:

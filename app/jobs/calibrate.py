@@ -48,7 +48,9 @@ def fit_candidate(context: StageContext) -> dict[str, Any]:
         fitted[precision] = fit(recipe, network, fitting, [judged], _serving(bench, network))
     evaluations = [row for result in fitted.values() for row in result.evaluations]
     gate = Gate(**context.spec.params["gate"]).judge(evaluations)
-    extra = {"gate": gate, "base": bench.base} | ({"selection": asdict(selection)} if selection else {})
+    extra: dict[str, Any] = {"gate": gate, "base": bench.base, "unjudged": _unjudged(bench)}
+    if selection is not None:
+        extra["selection"] = asdict(selection)
     _keep(context, recipe, fitted, extra)
     _tell(context, evaluations, gate)
     return {"method": recipe.calibrator, "gate": gate}
@@ -77,6 +79,19 @@ def promote(context: StageContext) -> dict[str, Any]:
         why = None if now == version else _moved(bench, now)
     context.log(f"version {version} is active now" if why is None else f"version {version} stays a candidate: {why}")
     return {"promoted": why is None, "why": why or "the gate held"}
+
+
+def _unjudged(bench: Bench) -> list[str]:
+    """What the base version's report warns of on other data, which this job does not have to judge on."""
+    inherited = list(bench.manifest.report.get("unjudged", []))
+    for row in bench.manifest.report["evaluations"]:
+        before, after = row["before"]["ece"], row["after"]["ece"]
+        if row["role"] == "shift" and row["precision"] == bench.manifest.precisions[0] and after > before:
+            inherited.append(
+                f"Not judged on {row['data']}, where the calibration of version {bench.base} made ECE worse"
+                f" ({before:.3f} before, {after:.3f} after): a job `evaluate` on it tells."
+            )
+    return inherited
 
 
 def _parts(bench: Bench, precision: str) -> tuple[Part, Part]:

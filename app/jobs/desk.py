@@ -70,7 +70,7 @@ class JobDesk:
                 opened.queue.remove(job)
         found = self.get(job)
         if found.state in FINAL and found.state is not JobState.CANCELLED:
-            raise ConflictError(f"job {job} has {found.state.value} already")
+            raise ConflictError(f"{job} has {found.state.value} already")
         return found
 
     def events(self, job: str, after: int, kind: str | None = None) -> Sequence[JobEvent]:

@@ -7,9 +7,11 @@ from app.jobs.bench import Bench
 from app.jobs.evaluation_report import REPORT
 from app.jobs.stage import StageContext
 from models.core.atomic import write_json
+from models.data.splits import fingerprint, split
 from models.training.build import RAW, Part, evaluation_record, with_head
 
 COLLECTED = 0.8
+FEWEST_ROWS = 2
 
 
 def collect_all(context: StageContext) -> dict[str, Any]:
@@ -22,13 +24,15 @@ def collect_all(context: StageContext) -> dict[str, Any]:
 def report(context: StageContext) -> dict[str, Any]:
     """Every measure, of the network alone and as it is served, into `report.json` of the job's folder."""
     bench = Bench(context)
+    role, unfitted, note = _evidence(bench)
+    context.log(f"judged on {len(unfitted)} of {len(bench.data.names)} rows: {note}")
     evaluations = []
     for precision in bench.manifest.precisions:
         context.report(COLLECTED, f"judging, {precision}")
-        names, found = bench.collected(precision, bench.data.names)
+        names, found = bench.collected(precision, unfitted)
         network = bench.network(precision)
         found = replace(found, outputs=with_head(network, found.outputs))
-        part = Part(bench.data.name, bench.data.sha256, "report", names, found, "all rows of the data")
+        part = Part(bench.data.name, bench.data.sha256, role, names, found, note)
         calibrator = bench.calibrator(network)
         name = bench.manifest.calibrator or RAW
         evaluations.append(evaluation_record(part, precision, {name: calibrator}, name))
@@ -38,3 +42,25 @@ def report(context: StageContext) -> dict[str, Any]:
     metrics = {"nll": after["nll"]["value"], "ece": after["ece"], "accuracy": after["accuracy"]["value"]}
     context.report(1.0, "judged", metrics)
     return {"metrics": metrics}
+
+
+def _evidence(bench: Bench) -> tuple[str, tuple[str, ...], str]:
+    """Role, names and note of the rows to judge on, without those that the version was fitted on.
+
+    A manifest keeps a fingerprint of its rows and the seed of their split, so they can be found again.
+    """
+    names, seed = bench.data.names, bench.manifest.seeds.get("split", 0)
+    fitted: set[str] = set()
+    for use in bench.manifest.data:
+        if use.role != "fit" or use.sha256 != bench.data.sha256:
+            continue
+        again = split(names, seed, min(use.rows, len(names)))[0]
+        if fingerprint(again) != use.fingerprint:
+            return "fit", names, f"version {bench.base} was fitted on some of these rows: not evidence"
+        fitted.update(again)
+    if not fitted:
+        return "report", names, "all rows of the data, none of which the version was fitted on"
+    left = tuple(name for name in names if name not in fitted)
+    if len(left) < FEWEST_ROWS:
+        return "fit", names, f"version {bench.base} was fitted on these rows: not evidence"
+    return "report", left, f"without the {len(fitted)} rows that version {bench.base} was fitted on"

@@ -15,9 +15,9 @@ def read_report(root: Path, job: Job) -> dict[str, Any]:
     """`evaluations`, the model's `classes` and its `version`. Raises NotFoundError that says why there is none."""
     if job.type != "evaluate":
         at = f"/v1/models/{job.model}/versions/N/report"
-        raise NotFoundError(f"job {job.id} is a job {job.type}: its report is that of the version it made, GET {at}")
+        raise NotFoundError(f"{job.id} is of type {job.type}: its report is that of the version it made, GET {at}")
     if job.state is not JobState.SUCCEEDED:
-        raise NotFoundError(f"job {job.id} has no report: it is {job.state.value}")
+        raise NotFoundError(f"{job.id} has no report: it is {job.state.value}")
     try:
         found: dict[str, Any] = json.loads((folder_of(root, job.id) / REPORT).read_bytes())
     except FileNotFoundError as error:

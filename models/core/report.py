@@ -19,7 +19,11 @@ def calibration_summary(report: Mapping[str, Any], precision: str) -> dict[str, 
     return {
         "precision": precision,
         "evaluations": [_short(evaluation) for evaluation in evaluations],
-        "warnings": [_warning(evaluation) for evaluation in evaluations if _worse(evaluation)] or _never(report),
+        "warnings": [
+            *(_warning(evaluation) for evaluation in evaluations if _worse(evaluation)),
+            *report.get("unjudged", []),
+            *_never(report),
+        ],
     }
 
 

@@ -72,4 +72,6 @@ def _why_no_row(label: Label, widths: tuple[int, int], wanted: tuple[int, int]) 
     for what, width, should in zip(("logits", "features"), widths, wanted, strict=True):
         if width != should:
             return f"{width} {what} instead of {should}"
+    if isinstance(label, int) and not 0 <= label < widths[0]:
+        return f"label {label}, but {widths[0]} logits"
     return ""

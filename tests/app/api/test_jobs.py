@@ -159,7 +159,10 @@ async def test_what_could_only_fail_is_refused(service, request_for, ledger, fie
     ("content", "told"),
     [
         (outputs_table(80, classes=7), "7 logits a row"),
-        (outputs_table(80, labels={4: 10}), "label '10'"),
+        (
+            outputs_table(80, names=True, labels={4: "digit x"}),
+            "label 'digit x' is no class of the model, which has 10; 1 of",
+        ),
         (outputs_table(30), "15 rows to fit on"),
     ],
 )
@@ -375,7 +378,7 @@ async def test_report_of_an_evaluation(service, request_for, ledger, store):
     assert report["evaluations"] == json.loads(json.dumps(content["evaluations"]))
     page = await client.get(f"{URL}/{job}/report.html")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert f"tiny version 1: evaluation by job {job}" in page.text
+    assert f"tiny version 1: evaluation by {job}" in page.text
     assert "&lt;b&gt;shark" in page.text
 
 

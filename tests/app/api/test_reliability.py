@@ -37,5 +37,5 @@ def test_the_legend_names_each_error_with_its_floor() -> None:
 
 def test_names_are_escaped() -> None:
     root = ET.fromstring(reliability_svg(made_evaluation()))
-    assert root.attrib["aria-label"] == "made <i>rows</i>, 400 rows"
+    assert root.attrib["aria-label"] == "400 rows of made <i>rows</i>"
     assert root.find(f".//{SVG}i") is None

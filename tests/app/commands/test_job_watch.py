@@ -77,7 +77,9 @@ def test_warnings_are_marked():
 
 def test_the_last_line_of_other_jobs():
     evaluated = parse_job(SUCCEEDED | {"result": {"version": 1, "metrics": {}}})
-    assert last_line(evaluated, "http://h") == f"{JOB['id']} has succeeded"
+    assert last_line(evaluated, "http://h") == (
+        f"{JOB['id']} has succeeded. Report: http://h/v1/jobs/{JOB['id']}/report.html"
+    )
     failed = parse_job(JOB | {"state": "failed", "error": "no room\x07"})
     assert last_line(failed, "http://h") == f"{JOB['id']} has failed: no room\N{REPLACEMENT CHARACTER}"
     assert last_line(parse_job(JOB | {"state": "cancelled"}), "http://h") == f"{JOB['id']} was cancelled"

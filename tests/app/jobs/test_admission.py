@@ -8,7 +8,7 @@ from app.datasets.catalog import DatasetCatalog
 from app.errors import InvalidError, NotFoundError
 from app.jobs.admission import check_admission
 from app.settings import Settings
-from models.core.errors import DataError, UnknownNameError
+from models.core.errors import UnknownNameError
 from tests.fixtures.jobs import add_dataset
 from tests.fixtures.tables import outputs_table
 
@@ -59,12 +59,9 @@ def test_another_number_of_classes(admit):
 
 @pytest.mark.parametrize("type", ["calibrate", "evaluate"])
 def test_labels_that_the_model_does_not_have(admit, type):
-    with pytest.raises(DataError, match="label '12'"):
-        admit(outputs_table(40, labels={3: 12}), type)
-    with pytest.raises(DataError, match="-1"):
-        admit(outputs_table(40, labels={3: -1}), type)
-    with pytest.raises(DataError, match="'digit x'"):
-        admit(outputs_table(40, names=True, labels={3: "digit x"}), type)
+    pointer, detail = refused(admit, outputs_table(40, names=True, labels={3: "digit x", 9: "digit x"}), type)
+    assert pointer == "/dataset"
+    assert "label 'digit x' is no class of the model, which has 10; 2 of 40 rows" in detail
 
 
 @pytest.mark.parametrize(("rows", "share", "told"), [(39, 0.5, "19 rows to report on"), (40, 0.4, "16 rows to fit on")])

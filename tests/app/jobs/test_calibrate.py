@@ -1,6 +1,8 @@
 """The stages of `calibrate` in this process: tables and images, the gate, promotion, and being begun again."""
 
+import copy
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -177,7 +179,7 @@ def test_the_base_stays_that_of_the_first_attempt(staged_job, store, clipped):
     [
         (outputs_table(80, classes=7), "7 logits a row, but tiny has 10 classes"),
         (outputs_table(80, features=3), "3 features a row, but the network has"),
-        (outputs_table(80, labels={4: 10}), "label '10' of row 'row 5'"),
+        (outputs_table(80, names=True, labels={4: "digit x"}), "label 'digit x' of row 'row 5'"),
         (outputs_table(39), "19 rows to report on, at least 20 are needed"),
     ],
 )
@@ -195,3 +197,17 @@ def test_a_version_that_is_gone(staged_job):
 def test_what_the_report_says_can_be_read_as_json(staged_job, store):
     staged_job(outputs_table(40), method="temperature").run()
     json.dumps(store.read_manifest("tiny", 2).report, allow_nan=False)
+
+
+def test_what_the_base_version_warns_of_is_not_forgotten(staged_job, store, tiny):
+    report = copy.deepcopy(tiny.version.manifest.report)
+    shift = next(row for row in report["evaluations"] if row["precision"] == tiny.version.manifest.precisions[0])
+    shift |= {"role": "shift", "data": "elsewhere"}
+    shift["before"]["ece"], shift["after"]["ece"] = 0.1, 0.2
+    manifest = replace(tiny.version.manifest, report=report)
+    base = store.publish("tiny", replace(tiny.version, manifest=manifest))
+    job = staged_job(outputs_table(120), method="temperature", version=base)
+    job.run()
+    made = store.read_manifest("tiny", store.versions("tiny")[-1])
+    told = calibration_summary(made.report, "float32")["warnings"]
+    assert [text for text in told if text.startswith("Not judged on elsewhere")]

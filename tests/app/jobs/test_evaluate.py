@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -34,7 +35,9 @@ def test_a_table(staged_job, store):
 def test_images(staged_job, digit_archive):
     job = staged_job(digit_archive.path.read_bytes(), "evaluate", name="digits.zip")
     job.run()
-    assert [row["rows"] for row in report_of(job)["evaluations"]] == [120]
+    (row,) = report_of(job)["evaluations"]
+    assert (row["role"], row["rows"]) == ("report", 60)
+    assert row["note"] == "without the 60 rows that version 1 was fitted on"
     assert any("of 120 images, float32" in message.get("message", "") for message in job.said)
 
 
@@ -52,3 +55,13 @@ def test_few_rows(staged_job):
     job = staged_job(outputs_table(2), "evaluate")
     job.run()
     assert report_of(job)["evaluations"][0]["rows"] == 2
+
+
+def test_rows_that_were_fitted_on_and_cannot_be_told_apart_are_no_evidence(staged_job, store, tiny, digit_archive):
+    changed = replace(tiny.version.manifest, seeds={"split": tiny.plan.recipe.seed + 1})
+    version = store.publish("tiny", replace(tiny.version, manifest=changed))
+    job = staged_job(digit_archive.path.read_bytes(), "evaluate", name="digits.zip", version=version)
+    job.run()
+    for row in report_of(job)["evaluations"]:
+        assert (row["role"], row["rows"]) == ("fit", 120)
+        assert "not evidence" in row["note"]

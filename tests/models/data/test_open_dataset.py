@@ -271,3 +271,11 @@ def test_rows_are_read_again_from_where_they_lie(opened, tmp_path):
 def test_the_name_may_be_given(tmp_path):
     (tmp_path / "content.jsonl.gz").write_bytes(gzip.compress(json.dumps({"label": 1, "logits": [1, 2]}).encode()))
     assert open_dataset(tmp_path / "content.jsonl.gz", name="mine").name == "mine"
+
+
+def test_a_label_without_a_logit_is_a_bad_row(tmp_path):
+    path = tmp_path / "outputs.csv"
+    path.write_text("label,logit_0,logit_1\n0,1,2\n2,1,2\n-1,1,2\n1,1,2\n")
+    dataset = open_dataset(path)
+    assert list(dataset.labels.values()) == [0, 1]
+    assert [reason for _, reason in dataset.findings] == ["label 2, but 2 logits", "label -1, but 2 logits"]

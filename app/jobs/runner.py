@@ -56,6 +56,9 @@ class Runner:
             return
         fields = {"event": "job_started", "job_id": job.id, "attempt": job.attempts + 1}
         log.info("job started", extra=fields | {"type": job.type, "model": job.model})
+        if job.attempts:
+            again = f"taken up again where it stopped: its worker or process died (attempt {job.attempts + 1})"
+            self._patient(lambda: self._ledger.log(job.id, again))
         if job.attempts >= self._attempts:
             reason = f"given up: the worker or its process died in each of {self._attempts} attempts"
             self._finish(job, JobState.FAILED, "failed", error=reason)

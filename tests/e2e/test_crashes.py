@@ -52,7 +52,8 @@ def _kill(shop, job):
     victim.wait()
     shop.start_worker()
     shop.wait(lambda: not any(runs(child) for child in children), 5, "a child outlived its worker")
-    shop.succeeded(job)
+    attempts = shop.succeeded(job).attempts
+    assert any(line.startswith("taken up again") for line in shop.log_of(job)) == (attempts > 1)
     states = shop.desk.events(job, 0, "state")
     return [event.at - killed for event in states if event.data["state"] == "running" and event.at > killed][:1]
 

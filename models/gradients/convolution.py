@@ -1,0 +1,89 @@
+"""Two-dimensional convolutions: grouped, depthwise, strided, dilated, padded in any way."""
+
+from collections.abc import Callable
+
+import torch
+from timm.layers import Conv2dSame
+from timm.layers.padding import pad_same
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.gradients.layer_kind import Batch, LayerKind, Terms
+from models.gradients.terms import Direct, Inputs, Outer
+
+
+class ConvolutionKind(LayerKind):
+    """A convolution is a linear layer on the patches it reads; a depthwise one has one channel a group."""
+
+    handles = (nn.Conv2d, Conv2dSame)
+    carrier = True
+
+    def read(self, module: nn.Module, inputs: Tensor, batch: Batch) -> Callable[[Tensor], Terms]:
+        assert isinstance(module, nn.Conv2d)
+        padded = _padded(module, inputs)
+        depthwise = module.groups == module.in_channels == module.out_channels and module.groups > 1
+        weights = _depthwise(module, padded) if depthwise else _grouped(module, padded, batch)
+
+        def terms(grads: Tensor) -> Terms:
+            weight = weights(grads)
+            found: dict[str, Direct | Outer] = {
+                "weight": Direct(batch.total(weight)) if isinstance(weight, Tensor) else weight
+            }
+            if module.bias is not None:
+                found["bias"] = Direct(batch.total(grads.sum(dim=(2, 3))))
+            return found
+
+        return terms
+
+
+def _padded(module: nn.Conv2d, inputs: Tensor) -> Tensor:
+    if isinstance(module, Conv2dSame):
+        padded: Tensor = pad_same(inputs, module.kernel_size, module.stride, module.dilation)
+        return padded
+    sides = module._reversed_padding_repeated_twice  # what torch itself pads by, for "same" as well
+    if not any(sides):
+        return inputs
+    mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+    return functional.pad(inputs, sides, mode=mode)
+
+
+def _grouped(module: nn.Conv2d, padded: Tensor, batch: Batch) -> Callable[[Tensor], Outer]:
+    groups = module.groups
+    read = Inputs(batch.positions(_patches(module, padded)))
+
+    def outer(grads: Tensor) -> Outer:
+        rows, width = grads.shape[:2]
+        outputs = grads.permute(0, 2, 3, 1).reshape(rows, -1, groups, width // groups).transpose(1, 2)
+        return Outer(batch.positions(outputs), read)
+
+    return outer
+
+
+def _patches(module: nn.Conv2d, padded: Tensor) -> Tensor:
+    """(rows, G, T, I): what each output position reads, in the order of the weight's elements."""
+    rows, channels = padded.shape[:2]
+    groups = module.groups
+    if module.kernel_size == (1, 1):
+        thinned = padded[:, :, :: module.stride[0], :: module.stride[1]]
+        patches = thinned.permute(0, 2, 3, 1).reshape(rows, -1, groups, channels // groups)
+        return patches.transpose(1, 2)
+    unfolded = functional.unfold(padded, module.kernel_size, module.dilation, 0, module.stride)
+    return unfolded.reshape(rows, groups, -1, unfolded.shape[-1]).mT
+
+
+def _depthwise(module: nn.Conv2d, padded: Tensor) -> Callable[[Tensor], Tensor]:
+    """One element of the kernel at a time: patches of k² copies would only be read once."""
+
+    def weights(grads: Tensor) -> Tensor:
+        height, width = grads.shape[2:]
+        elements = []
+        for down in range(module.kernel_size[0]):
+            for right in range(module.kernel_size[1]):
+                top, left = down * module.dilation[0], right * module.dilation[1]
+                bottom = top + (height - 1) * module.stride[0] + 1
+                end = left + (width - 1) * module.stride[1] + 1
+                read = padded[:, :, top : bottom : module.stride[0], left : end : module.stride[1]]
+                elements.append((read * grads).sum(dim=(2, 3)))
+        return torch.stack(elements, dim=2)
+
+    return weights

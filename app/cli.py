@@ -125,8 +125,16 @@ def score(
     url: Url = None,
     api_key: Key = None,
     model: Annotated[str | None, typer.Option(help="Which model; needless where there is one.")] = None,
-    scores: Annotated[str | None, typer.Option(help="Uncertainty scores, comma-separated; else all.")] = None,
+    scores: Annotated[
+        str | None, typer.Option(help="Uncertainty scores, comma-separated, as in entropy,epistemic:exact; else all.")
+    ] = None,
     top_k: Annotated[int | None, typer.Option(min=1, help="Number of classes in the JSON's `top`.")] = None,
+    exact_top: Annotated[
+        int | None, typer.Option(min=1, help="Exact scores for so many images of each 32, the most doubtful; else all.")
+    ] = None,
+    budget_ms: Annotated[
+        int | None, typer.Option(min=0, help="Milliseconds for the scores of each 32 images; then in a cheaper form.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Score images, by a server or, where none is at hand, in this process. Exit status 1 when any could not be."""
@@ -139,7 +147,9 @@ def score(
     async def run() -> "ScoreReply":
         async with _score_client(url, api_key) as client:
             names = None if scores is None else scores.split(",")
-            return await score_files(client, files, model=model, scores=names, top_k=top_k)
+            return await score_files(
+                client, files, model=model, scores=names, top_k=top_k, exact_top=exact_top, budget_ms=budget_ms
+            )
 
     with api_errors(as_json):
         reply = asyncio.run(run())

@@ -30,10 +30,16 @@ class AsyncClient(Connection[httpx.AsyncClient, httpx.AsyncBaseTransport]):
         model: str | None = None,
         scores: Sequence[str] | None = None,
         top_k: int | None = None,
+        exact_top: int | None = None,
+        budget_ms: int | None = None,
     ) -> ScoreReply:
-        """Score images given as paths, bytes, or (name, bytes). A bad one has its error in its place."""
+        """Score images given as paths, bytes, or (name, bytes). A bad one has its error in its place.
+
+        `scores=["epistemic:exact"]` asks for a form, `exact_top` for that form of the most doubtful images alone. What
+        does not fit into `budget_ms` milliseconds comes in a cheaper form; each score's `form` says which it is.
+        """
         files = await asyncio.to_thread(read_images, images)
-        return await self._run(calls.score(files, model, scores, top_k))
+        return await self._run(calls.score(files, model, scores, top_k, exact_top, budget_ms))
 
     async def models(self) -> tuple[ModelCard, ...]:
         """Every model that has an active version."""

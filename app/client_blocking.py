@@ -29,9 +29,15 @@ class Client(Connection[httpx.Client, httpx.BaseTransport]):
         model: str | None = None,
         scores: Sequence[str] | None = None,
         top_k: int | None = None,
+        exact_top: int | None = None,
+        budget_ms: int | None = None,
     ) -> ScoreReply:
-        """Score images given as paths, bytes, or (name, bytes). A bad one has its error in its place."""
-        return self._run(calls.score(read_images(images), model, scores, top_k))
+        """Score images given as paths, bytes, or (name, bytes). A bad one has its error in its place.
+
+        `scores=["epistemic:exact"]` asks for a form, `exact_top` for that form of the most doubtful images alone. What
+        does not fit into `budget_ms` milliseconds comes in a cheaper form; each score's `form` says which it is.
+        """
+        return self._run(calls.score(read_images(images), model, scores, top_k, exact_top, budget_ms))
 
     def models(self) -> tuple[ModelCard, ...]:
         """Every model that has an active version."""

@@ -38,9 +38,20 @@ def read_images(images: Iterable[Image]) -> list[ImageFile]:
 
 
 def score(
-    files: Sequence[ImageFile], model: str | None, scores: Sequence[str] | None, top_k: int | None
+    files: Sequence[ImageFile],
+    model: str | None,
+    scores: Sequence[str] | None,
+    top_k: int | None,
+    exact_top: int | None,
+    budget_ms: int | None,
 ) -> Call[ScoreReply]:
-    options = {"model": model, "scores": None if scores is None else ",".join(scores), "top_k": top_k}
+    options = {
+        "model": model,
+        "scores": None if scores is None else ",".join(scores),
+        "top_k": top_k,
+        "exact_top": exact_top,
+        "budget_ms": budget_ms,
+    }
     params = {name: value for name, value in options.items() if value is not None}
     response = yield Request("POST", "/v1/images/score", params, [("files", file) for file in files])
     return parse_scores(response.json())

@@ -50,11 +50,15 @@ class TopClass:
 
 @dataclass(frozen=True, slots=True)
 class Uncertainty:
-    """One score; higher means more uncertain. `percentile` is the share of the reference set that scores lower."""
+    """One score; higher means more uncertain. `percentile` is the share of the reference set that scores lower.
+
+    It is None where the version has no reference of the `form`, which itself is None for a score that has only one.
+    """
 
     value: float
-    percentile: float
+    percentile: float | None
     kind: str
+    form: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,13 @@ class Settings(BaseSettings):
     max_wait_ms: float = Field(20.0, ge=0, le=1000, description="longest wait for images that are still being decoded")
     queue_items: int = Field(128, ge=1, description="items admitted and not yet answered; more get 429")
     request_seconds: float = Field(30.0, gt=0)
+    exact_seconds: float = Field(
+        10.0,
+        ge=0,
+        le=3600,
+        description="time for scores in their best form, where the request sets none; 0: last_layer. Never more than"
+        " 0.8 of request_seconds or drain_seconds",
+    )
     drain_seconds: float = Field(35.0, ge=0, description="time for work in flight after SIGTERM")
     unready_seconds: float = Field(0.0, ge=0, description="serve on, but report not ready, this long after SIGTERM")
 

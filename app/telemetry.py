@@ -60,6 +60,18 @@ class Metrics:
         self.items = Counter("howsure_items_total", "Items by outcome", ["model", "outcome"], registry=registry)
         self.queue = Gauge("howsure_queue_items", "Items admitted and not yet answered", registry=registry)
         self.jobs = Gauge("howsure_jobs", "Jobs by state; absent while their database is", ["state"], registry=registry)
+        self.forms = Counter(
+            "howsure_score_forms_total", "Scores of items by form", ["model", "score", "form"], registry=registry
+        )
+        self.exact = Counter(
+            "howsure_exact_requests_total",
+            "Requests that had items for stage two, by what became of them",
+            ["model", "outcome"],
+            registry=registry,
+        )
+        self.exact_lane = Gauge(
+            "howsure_exact_lane_requests", "Requests waiting for stage two or in it", registry=registry
+        )
         self.rejected = Counter("howsure_rejected_total", "Requests refused with 429", registry=registry)
         self.batch = Histogram("howsure_batch_size", "Items a forward pass", buckets=SIZES, registry=registry)
         self.stage = Histogram(

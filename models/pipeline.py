@@ -1,34 +1,47 @@
 """One checkpoint version put together: network, calibrator, scores and their references. Read `answer` first."""
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.backbones.prepared import PreparedNetwork, build_network, prepare
+from models.backbones.prepared import PreparedNetwork, build_network, exact_gradients, prepare
 from models.calibration import calibrator
 from models.core.checkpoint import Version
 from models.core.device import choose_precision
 from models.core.errors import CheckpointError, UnknownNameError
 from models.core.golden import GoldenRow, golden_pixels
 from models.core.manifest import Manifest
-from models.core.method import Calibrator, UncertaintyScore
+from models.core.method import Calibrator, GradientScore, State, UncertaintyScore
 from models.core.outputs import ModelOutputs
 from models.core.reference import Reference
 from models.core.store import CheckpointStore
+from models.gradients.exact import ExactGradients
 from models.uncertainty import score
 
 FloatRows = NDArray[np.float32]
 
 
+FAST, LAST_LAYER, EXACT = "fast", "last_layer", "exact"  # forms of a score of gradients
+
+
 @dataclass(frozen=True, slots=True)
 class ScoredReference:
-    """A score and the reference set that gives it a percentile."""
+    """A score and the reference set that gives it a percentile.
+
+    `forms` are the references of the score's other forms, by form: values of two forms do not compare.
+    """
 
     score: UncertaintyScore
     reference: Reference
+    forms: dict[str, Reference] = field(default_factory=dict)
+
+    def state(self) -> State:
+        """What is stored of it: the score's own tensors and the values of each reference."""
+        forms = {f"reference_{form}": reference.values for form, reference in self.forms.items()}
+        return {**self.score.state(), "reference": self.reference.values, **forms}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +54,7 @@ class Answers:
     top_index: NDArray[np.int64]  # (N, K) most probable classes, first the predicted one
     top_probability: FloatRows  # (N, K)
     scores: dict[str, tuple[FloatRows, FloatRows]]
+    forms: dict[str, str]  # score → the form that its values have, for scores that have several
 
 
 class Pipeline:
@@ -56,18 +70,52 @@ class Pipeline:
         calibrator: Calibrator | None,
         scores: dict[str, ScoredReference],
         golden_outputs: dict[tuple[int, ...], ModelOutputs] | None = None,
+        exact_gradients: ExactGradients | None = None,
     ) -> None:
         self.network = network
         self.calibrator = calibrator
         self.scores = scores
         self.golden_outputs = {} if golden_outputs is None else golden_outputs
+        self.exact_gradients = exact_gradients
+        of_gradients = tuple(name for name, scored in scores.items() if isinstance(scored.score, GradientScore))
+        # What costs a backward pass in its usual form, and what has an exact one.
+        self.fast_scores = of_gradients if network.gradients is not None else ()
+        self.exact_scores = of_gradients if exact_gradients is not None else ()
 
-    def answer(self, pixels: NDArray[np.uint8], scores: Collection[str] = (), top_k: int = 1) -> Answers:
+    def answer(
+        self, pixels: NDArray[np.uint8], scores: Collection[str] = (), top_k: int = 1, *, cheap: bool = False
+    ) -> Answers:
         """Predict, calibrate and score (N, height, width, 3) uint8 pixels; only the named scores are computed.
 
-        Raises UnknownNameError for a score that this version does not have.
+        `cheap` takes the last-layer form of scores whose fast form costs a backward pass. Raises UnknownNameError for a
+        score that this version does not have.
         """
-        return self.answer_outputs(self.network.outputs(pixels), scores, top_k)
+        gradients = not cheap and any(name in scores for name in self.fast_scores)
+        return self.answer_outputs(self.network.outputs(pixels, gradients=gradients), scores, top_k)
+
+    def exact(
+        self, name: str, pixels: NDArray[np.uint8], stop: Callable[[], bool]
+    ) -> list[tuple[float, float | None] | None]:
+        """Value and percentile of the exact form for each of (N, height, width, 3) uint8 pixels, in order.
+
+        None for an image that `stop`, asked between backward passes, left no time for; the percentile is None where
+        this version has no reference of the exact form. Blocks; calls from several threads take turns.
+        Raises UnknownNameError for a score without an exact form.
+        """
+        scored = self.scores.get(name)
+        if scored is None or not isinstance(scored.score, GradientScore) or self.exact_gradients is None:
+            raise UnknownNameError("score with an exact form", name, self.exact_scores)
+        images = self.network.input_spec.tensor(pixels, self.network.device, torch.float32)
+        found = self.exact_gradients.energies(images, stop)
+        reference = scored.forms.get(EXACT)
+        answers: list[tuple[float, float | None] | None] = []
+        for gradients in found:
+            if gradients is None:
+                answers.append(None)
+                continue
+            value = scored.score.of_layers(gradients)
+            answers.append((float(value), None if reference is None else float(reference.percentile(value))))
+        return answers
 
     @torch.inference_mode()
     def answer_outputs(self, outputs: ModelOutputs, scores: Collection[str] = (), top_k: int = 1) -> Answers:
@@ -84,6 +132,7 @@ class Pipeline:
             top_index=top.indices.cpu().numpy(),
             top_probability=top.values.cpu().numpy(),
             scores={name: self._score(name, outputs) for name in scores},
+            forms={name: _form(outputs) for name in scores if isinstance(self.scores[name].score, GradientScore)},
         )
 
     def calibrate(self, outputs: ModelOutputs) -> ModelOutputs:
@@ -95,7 +144,8 @@ class Pipeline:
     def golden_rows(self, seeds: tuple[int, ...]) -> list[GoldenRow]:
         """The answers for the golden inputs of these seeds, every score among them."""
         if seeds not in self.golden_outputs:
-            self.golden_outputs[seeds] = self.network.outputs(golden_pixels(self.network.input_spec, seeds))
+            pixels = golden_pixels(self.network.input_spec, seeds)
+            self.golden_outputs[seeds] = self.network.outputs(pixels, gradients=bool(self.fast_scores))
         answers = self.answer_outputs(self.golden_outputs[seeds], self.scores)
         return [
             GoldenRow(
@@ -108,9 +158,16 @@ class Pipeline:
     def _score(self, name: str, outputs: ModelOutputs) -> tuple[FloatRows, FloatRows]:
         if name not in self.scores:
             raise UnknownNameError("score", name, self.scores)
-        values = self.scores[name].score.score(outputs)
-        percentiles = self.scores[name].reference.percentile(values)
-        return values.cpu().numpy(), percentiles.numpy()
+        scored = self.scores[name]
+        values = scored.score.score(outputs)
+        reference = scored.reference
+        if isinstance(scored.score, GradientScore):
+            reference = scored.forms.get(_form(outputs), reference)
+        return values.cpu().numpy(), reference.percentile(values).numpy()
+
+
+def _form(outputs: ModelOutputs) -> str:
+    return LAST_LAYER if outputs.gradients is None else FAST
 
 
 def load_pipeline(
@@ -129,11 +186,16 @@ def load_pipeline(
     manifest = version.manifest
     chosen = choose_precision(device, manifest.precisions, precision)
     if loaded is None:
-        network = build_network(manifest.backbone, store.read_weights(manifest.backbone.sha256))
-        prepared = prepare(network, manifest.backbone.kind, manifest.input_spec, device, chosen, compiled=compiled)
-        pipeline = assemble(prepared, version)
+        network, plan = (
+            build_network(manifest.backbone, store.read_weights(manifest.backbone.sha256)),
+            manifest.gradients,
+        )
+        kind, spec = manifest.backbone.kind, manifest.input_spec
+        prepared = prepare(network, kind, spec, device, chosen, compiled=compiled, plan=plan)
+        exact = None if plan is None else exact_gradients(network, kind, spec, device, plan)
+        pipeline = assemble(prepared, version, exact=exact)
     elif loaded.network.precision == chosen:
-        pipeline = assemble(loaded.network, version, loaded.golden_outputs)
+        pipeline = assemble(loaded.network, version, loaded.golden_outputs, loaded.exact_gradients)
     else:
         ours = loaded.network.precision
         raise CheckpointError(f"the loaded network is in {ours}, the version is to be served in {chosen}")
@@ -142,14 +204,17 @@ def load_pipeline(
 
 
 def same_network(one: Manifest, other: Manifest) -> bool:
-    """Whether both versions build the same network from the same weights for the same inputs."""
-    return one.input_spec == other.input_spec and (
+    """Whether both versions build the same network from the same weights, for the same inputs and gradients."""
+    return (one.input_spec, one.gradients) == (other.input_spec, other.gradients) and (
         replace(one.backbone, origin=None) == replace(other.backbone, origin=None)
     )
 
 
 def assemble(
-    network: PreparedNetwork, version: Version, golden_outputs: dict[tuple[int, ...], ModelOutputs] | None = None
+    network: PreparedNetwork,
+    version: Version,
+    golden_outputs: dict[tuple[int, ...], ModelOutputs] | None = None,
+    exact: ExactGradients | None = None,
 ) -> Pipeline:
     """Put the stored methods of the network's precision on top of it."""
     manifest, dimensions = version.manifest, network.dimensions
@@ -159,8 +224,12 @@ def assemble(
     if manifest.calibrator is not None:
         state = version.method_state(network.precision, "calibrator")
         fitted = calibrator(manifest.calibrator)(dimensions).load_state(state).to(network.device)
-    scores = {name: _scored(network, version, name) for name in manifest.scores}
-    return Pipeline(network, fitted, scores, golden_outputs)
+    return Pipeline(network, fitted, stored_scores(network, version), golden_outputs, exact)
+
+
+def stored_scores(network: PreparedNetwork, version: Version) -> dict[str, ScoredReference]:
+    """The scores of a version in the network's precision. Raises CheckpointError when one has no reference."""
+    return {name: _scored(network, version, name) for name in version.manifest.scores}
 
 
 def _scored(network: PreparedNetwork, version: Version, name: str) -> ScoredReference:
@@ -168,4 +237,12 @@ def _scored(network: PreparedNetwork, version: Version, name: str) -> ScoredRefe
     if "reference" not in state:
         raise CheckpointError(f"score {name} has no reference values in {network.precision}")
     reference = Reference.load(state.pop("reference"))
-    return ScoredReference(score(name)(network.dimensions).load_state(state).to(network.device), reference)
+    forms = {
+        form: Reference.load(state.pop(f"reference_{form}"))
+        for form in (LAST_LAYER, EXACT)
+        if f"reference_{form}" in state
+    }
+    method = score(name)(network.dimensions).load_state(state).to(network.device)
+    if isinstance(method, GradientScore) and network.gradients is not None and LAST_LAYER not in forms:
+        raise CheckpointError(f"score {name} has no reference values of its last-layer form in {network.precision}")
+    return ScoredReference(method, reference, forms)

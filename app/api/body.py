@@ -1,8 +1,8 @@
 """The three forms of a request to score images (multipart, one raw image, JSON) brought to one."""
 
 import asyncio
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
 
 from fastapi import Request
 from pydantic import ValidationError
@@ -13,26 +13,29 @@ from app.api.schemas import ImagesRequest
 from app.errors import BadRequestError, InvalidError, PayloadTooLargeError, UnsupportedMediaTypeError, pointers
 from app.scoring.intake import ImageInput
 
-Option = TypeVar("Option")
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to score; None means not said."""
+
+    model: str | None = None
+    scores: tuple[str, ...] | None = None
+    top_k: int | None = None
+    exact_top: int | None = None
+    budget_ms: int | None = None
+
+    def or_query(self, query: Self) -> Self:
+        """Fill in what only the query says. Raises InvalidError where body and query disagree."""
+        said = asdict(query)
+        return replace(self, **{name: _said_once(name, body, said[name]) for name, body in asdict(self).items()})
 
 
 @dataclass(frozen=True, slots=True)
 class ImagesToScore:
-    """Images and how to score them; None means not said."""
+    """Images, and what their body says of how to score them."""
 
     images: tuple[ImageInput, ...]
-    model: str | None = None
-    scores: tuple[str, ...] | None = None
-    top_k: int | None = None
-
-    def or_query(self, model: str | None, scores: tuple[str, ...] | None, top_k: int | None) -> "ImagesToScore":
-        """Fill in what only the query says. Raises InvalidError where body and query disagree."""
-        return ImagesToScore(
-            images=self.images,
-            model=_said_once("model", self.model, model),
-            scores=_said_once("scores", self.scores, scores),
-            top_k=_said_once("top_k", self.top_k, top_k),
-        )
+    options: Options = Options()
 
 
 async def read_images(request: Request, max_items: int) -> ImagesToScore:
@@ -83,13 +86,17 @@ def _json(body: bytes) -> ImagesToScore:
         raise InvalidError("the request does not fit the schema", errors=found) from error
     return ImagesToScore(
         images=_named([ImageInput(image.id, image.data) for image in parsed.images]),
-        model=parsed.model,
-        scores=None if parsed.scores is None else tuple(parsed.scores),
-        top_k=parsed.top_k,
+        options=Options(
+            model=parsed.model,
+            scores=None if parsed.scores is None else tuple(parsed.scores),
+            top_k=parsed.top_k,
+            exact_top=parsed.exact_top,
+            budget_ms=parsed.budget_ms,
+        ),
     )
 
 
-def _said_once(name: str, body: Option | None, query: Option | None) -> Option | None:
+def _said_once(name: str, body: Any, query: Any) -> Any:
     if body is not None and query is not None and body != query:
         raise InvalidError(f"the body says {name}={body!r}, the query {query!r}; say it once")
     return query if body is None else body

@@ -20,6 +20,19 @@ class Problem(BaseModel):
 
 RED_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGM4wcAAAAJcAMlDyBJGAAAAAElFTkSuQmCC"
 
+SCORES = (
+    "Scores to compute, such as `entropy`; where the version has a score in several forms, a form may follow:"
+    " `epistemic:exact`, `epistemic:fast` or `epistemic:last_layer`"
+)
+EXACT_TOP = (
+    "How many images get a score in its exact form, the most doubtful ones by its fast form; left out: as many as the"
+    " budget allows. Needs a score that is asked for as exact"
+)
+BUDGET = (
+    "Milliseconds for the scores, from when the images have arrived; what does not fit comes in a cheaper form, and"
+    " `form` says which. 0: always `last_layer`. Left out: the server's `HOWSURE_EXACT_SECONDS`"
+)
+
 
 class ImageItem(BaseModel):
     """One image of a JSON request."""
@@ -40,8 +53,10 @@ class ImagesRequest(BaseModel):
 
     images: list[ImageItem] = Field(min_length=1)
     model: str | None = None
-    scores: list[str] | None = Field(None, description="Scores to compute; left out: all that the version has")
+    scores: list[str] | None = Field(None, description=f"{SCORES}; left out: all that the version has")
     top_k: int | None = Field(None, ge=1, le=1000, strict=True)
+    exact_top: int | None = Field(None, ge=1, le=1000, strict=True, description=EXACT_TOP)
+    budget_ms: int | None = Field(None, ge=0, le=3_600_000, strict=True, description=BUDGET)
 
 
 class ScoreQuery(BaseModel):
@@ -50,8 +65,10 @@ class ScoreQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: str | None = Field(None, description="Which model; may be left out when one is served")
-    scores: list[str] | None = Field(None, description="Scores to compute, repeated or comma-separated; left out: all")
+    scores: list[str] | None = Field(None, description=f"{SCORES}; repeated or comma-separated; left out: all")
     top_k: int | None = Field(None, ge=1, le=1000, description="Classes in `top`, 5 if not said")
+    exact_top: int | None = Field(None, ge=1, le=1000, description=EXACT_TOP)
+    budget_ms: int | None = Field(None, ge=0, le=3_600_000, description=BUDGET)
 
 
 class TopEntry(BaseModel):
@@ -66,8 +83,15 @@ class UncertaintyValue(BaseModel):
     """One uncertainty score; higher always means more uncertain."""
 
     value: float = Field(description="In the score's own unit")
-    percentile: float = Field(ge=0, le=1, description="Share of the checkpoint's reference set that scores lower")
+    percentile: float | None = Field(
+        ge=0,
+        le=1,
+        description="Share of the checkpoint's reference set that scores lower; null where it has none in this form",
+    )
     kind: Literal["total", "aleatoric", "epistemic"]
+    form: Literal["exact", "fast", "last_layer"] | None = Field(
+        None, description="How it was computed; only for a score that can be had in several forms"
+    )
 
 
 class ScoredItem(BaseModel):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from app.api.body import read_images
+from app.api.body import Options, read_images
 from app.api.deps import ScorerDep, SettingsDep, problems, require
 from app.api.schemas import (
     FailedItem,
@@ -22,7 +22,7 @@ from app.api.schemas import (
 from app.errors import ClientGoneError, HowsureError, NoneScoredError
 from app.keys import Scope
 from app.scoring.intake import ImageInput
-from app.scoring.predictor import Prediction
+from app.scoring.predictor import Prediction, ScoreValue
 from app.scoring.scorer import Scored
 
 router = APIRouter(tags=["score"], dependencies=[Depends(require(Scope.SCORE))])
@@ -62,21 +62,32 @@ async def score_images(
 
     Send files as multipart form data, one image as the raw body, or base64 in JSON. An image that cannot be scored has
     an `error` in its place; when none can be scored, the response itself is the error.
+
+    A score that is asked for in its exact form is first computed fast for every image, then exactly for one after the
+    other, most doubtful first, while the budget lasts; `form` says what each image got.
     """
     scorer.batcher.check_room()
-    wanted = (await read_images(request, settings.max_items)).or_query(query.model, _split(query.scores), query.top_k)
+    found = await read_images(request, settings.max_items)
+    options = found.options.or_query(_options(query))
     scored = await _unless_gone(
         request,
         scorer.score(
-            wanted.images,
-            model=wanted.model,
-            scores=wanted.scores,
-            top_k=wanted.top_k or DEFAULT_TOP_K,
+            found.images,
+            model=options.model,
+            scores=options.scores,
+            top_k=options.top_k or DEFAULT_TOP_K,
+            exact_top=options.exact_top,
+            budget_ms=options.budget_ms,
             timings=request.scope["timings"],
         ),
     )
-    body = _response(wanted.images, scored)
-    return Response(body.model_dump_json(exclude_none=True), media_type="application/json")
+    body = _response(found.images, scored)
+    # A percentile may be null; what an item or a problem does not have was never set.
+    return Response(body.model_dump_json(exclude_unset=True), media_type="application/json")
+
+
+def _options(query: ScoreQuery) -> Options:
+    return Options(query.model, _split(query.scores), query.top_k, query.exact_top, query.budget_ms)
 
 
 def _split(scores: list[str] | None) -> tuple[str, ...] | None:
@@ -109,6 +120,7 @@ def _response(images: Sequence[ImageInput], scored: Scored) -> ScoreResponse:
     if len(failed) == len(images):
         raise _only_failures(images, failed)
     return ScoreResponse(
+        object="list",
         model=scored.predictor.model,
         version=scored.predictor.version,
         data=[
@@ -133,11 +145,14 @@ def _scored_item(image: ImageInput, prediction: Prediction, classes: Sequence[st
             TopEntry(label=classes[index], class_index=index, probability=_digits(probability))
             for index, probability in prediction.top
         ],
-        uncertainty={
-            name: UncertaintyValue(value=_digits(score.value), percentile=_digits(score.percentile), kind=score.kind)
-            for name, score in prediction.uncertainty.items()
-        },
+        uncertainty={name: _uncertainty(score) for name, score in prediction.uncertainty.items()},
     )
+
+
+def _uncertainty(score: ScoreValue) -> UncertaintyValue:
+    percentile = None if score.percentile is None else _digits(score.percentile)
+    form = {} if score.form is None else {"form": score.form}
+    return UncertaintyValue(value=_digits(score.value), percentile=percentile, kind=score.kind, **form)
 
 
 def _failed_item(image: ImageInput, error: HowsureError) -> FailedItem:

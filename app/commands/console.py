@@ -139,7 +139,7 @@ def _score_table(console: Console, images: Sequence[ScoredImage], title: str) ->
     for name, image in zip(names, images, strict=True):
         confidence = _bar(console, image.confidence, 1 - image.confidence, percent(image.confidence))
         raw = Text(f"raw {percent(image.raw_confidence)}", style="dim")
-        rows = [_uncertainty(console, name, score) for name, score in image.uncertainty.items()]
+        rows = [row for name, score in image.uncertainty.items() for row in _uncertainty(console, name, score)]
         table.add_row(
             Text(plain(name)),
             Text(plain(image.label), style="bold"),
@@ -156,9 +156,12 @@ def _names(inputs: Sequence[str]) -> list[str]:
     return short if len(set(short)) == len(set(inputs)) else list(inputs)
 
 
-def _uncertainty(console: Console, name: str, score: Uncertainty) -> tuple[Text, Text, Text, Text]:
-    percentile = _bar(console, score.percentile, score.percentile, f"{score.percentile:.0%}")
-    return Text(plain(name)), Text(f"{score.value:.3g}"), percentile, Text(plain(score.kind))
+def _uncertainty(console: Console, name: str, score: Uncertainty) -> list[tuple[Text, ...]]:
+    """A row, and below it the form where the score has several."""
+    share = score.percentile
+    percentile = text(None) if share is None else _bar(console, share, share, f"{share:.0%}")
+    row = Text(plain(name)), Text(f"{score.value:.3g}"), percentile, Text(plain(score.kind))
+    return [row] if score.form is None else [row, (Text(plain(score.form), style="dim"), Text(), Text(), Text())]
 
 
 def _bar(console: Console, share: float, uncertainty: float, number: str) -> Text:

@@ -42,16 +42,21 @@ async def score_files(
     model: str | None = None,
     scores: Sequence[str] | None = None,
     top_k: int | None = None,
+    exact_top: int | None = None,
+    budget_ms: int | None = None,
 ) -> ScoreReply:
-    """All files, as if one request had scored them; that is also what it raises."""
+    """All files, as if one request had scored them; that is also what it raises.
+
+    `exact_top` and `budget_ms` hold for each of the requests that it takes.
+    """
     parts = list(portions(files))
     if len(parts) == 1:
-        return await client.score(parts[0], model, scores, top_k)
+        return await client.score(parts[0], model, scores, top_k, exact_top, budget_ms)
     replies: list[ScoreReply] = []
     data: list[Any] = []
     for part in parts:
         try:
-            reply = await client.score(part, model, scores, top_k)
+            reply = await client.score(part, model, scores, top_k, exact_top, budget_ms)
         except HowsureApiError as error:
             data += _refused(part, error)
         else:

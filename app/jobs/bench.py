@@ -5,16 +5,18 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import torch
+from torch import nn
 
 from app.datasets.catalog import DatasetCatalog
 from app.jobs.stage import StageContext
 from app.settings import Settings
-from models.backbones.prepared import PreparedNetwork, build_network, prepare
+from models.backbones.prepared import PreparedNetwork, build_network, prepare, suggested_plan
 from models.calibration import calibrator
 from models.core.atomic import write_json
 from models.core.checkpoint import Version
 from models.core.device import choose_device
 from models.core.errors import DataError
+from models.core.gradient_plan import GradientPlan
 from models.core.manifest import Manifest
 from models.core.method import Calibrator
 from models.core.outputs import ModelOutputs
@@ -61,11 +63,30 @@ class Bench:
         """Row name → class index of the model. Raises DataError for labels that the model does not have."""
         return dict(zip(self.data.labels, label_indexes(self.data.labels, self.manifest.classes), strict=True))
 
-    def network(self, precision: str) -> PreparedNetwork:
+    @cached_property
+    def plan(self) -> GradientPlan | None:
+        """That of the base version; a version without scores, to which the job gives its first, gets one if it can.
+
+        A table has no gradients, so with one the first epistemic score is that of the last layer.
+        """
+        if self.manifest.scores or isinstance(self.data, OutputDataset):
+            return self.manifest.gradients
         backbone = self.manifest.backbone
-        network = build_network(backbone, self.store.read_weights(backbone.sha256))
+        found = suggested_plan(self.stored_network(), backbone.kind, self.manifest.input_spec)
+        if isinstance(found, GradientPlan):
+            return found
+        self.context.log(f"the epistemic score is that of the last layer alone: {found}")
+        return None
+
+    def stored_network(self) -> nn.Module:
+        backbone = self.manifest.backbone
+        return build_network(backbone, self.store.read_weights(backbone.sha256))
+
+    def network(self, precision: str) -> PreparedNetwork:
+        """As it is served."""
+        kind, spec = self.manifest.backbone.kind, self.manifest.input_spec
         device = choose_device(self.settings.device)
-        return prepare(network, backbone.kind, self.manifest.input_spec, device, precision)
+        return prepare(self.stored_network(), kind, spec, device, precision, plan=self.plan)
 
     def calibrator(self, network: PreparedNetwork) -> Calibrator | None:
         """That of the base version, in the network's precision."""

@@ -13,9 +13,9 @@ from app.jobs.stage import StageContext
 from models.backbones.prepared import PreparedNetwork
 from models.core.checkpoint import read_version, write_version
 from models.core.errors import DataError
-from models.core.reference import Reference
 from models.data.dataset import OutputDataset
 from models.data.splits import split
+from models.pipeline import stored_scores
 from models.training.build import Fitted, Part, Recipe, Serving, fit, make_version, with_head
 from models.training.gate import Gate
 from models.training.select import Selection, select_calibrator
@@ -141,15 +141,12 @@ def _recipe(bench: Bench, selection: Selection | None) -> Recipe:
         precisions=manifest.precisions,
         seed=bench.spec.params["seed"],
         compared=("temperature",),
+        gradients=bench.plan,
     )
 
 
 def _serving(bench: Bench, network: PreparedNetwork) -> Serving:
-    references = {
-        name: Reference.load(bench.version.method_state(network.precision, f"scores.{name}")["reference"])
-        for name in bench.manifest.scores
-    }
-    return Serving(bench.calibrator(network), references)
+    return Serving(bench.calibrator(network), stored_scores(network, bench.version))
 
 
 def _keep(context: StageContext, recipe: Recipe, fitted: Mapping[str, Fitted], extra: Mapping[str, Any]) -> None:

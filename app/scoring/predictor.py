@@ -1,37 +1,52 @@
-"""One loaded checkpoint version: pixels of a batch in, predictions out. Runs on the model thread."""
+"""One loaded checkpoint version: pixels of a batch in, predictions out. Runs on the model threads."""
 
 import math
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import InternalError
+from app.scoring.asked import Asked, Form
+from app.scoring.pace import Pace
 from models.core.device import use_cores
 from models.core.manifest import Manifest
+from models.core.method import GradientScore
 from models.core.report import calibration_summary
 from models.pipeline import Answers, Pipeline
+
+ExactValue = tuple[float, float | None]
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreValue:
-    """`value` in the score's own unit, higher is more uncertain; `percentile` among the reference set; `kind`."""
+    """`value` in the score's own unit, higher is more uncertain; `percentile` among the reference set; `kind`.
+
+    `form` is None for a score that has only one; `percentile` is None where no reference is of the form.
+    """
 
     value: float
-    percentile: float
+    percentile: float | None
     kind: str
+    form: Form | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The answer for one input. `top` holds (class index, calibrated probability), most probable first."""
+    """The answer for one input. `top` holds (class index, calibrated probability), most probable first.
+
+    `pixels` are kept where an exact score is still to come.
+    """
 
     class_index: int
     confidence: float
     raw_confidence: float
     top: tuple[tuple[int, float], ...]
-    uncertainty: dict[str, ScoreValue]
+    uncertainty: Mapping[str, ScoreValue]
+    pixels: NDArray[np.uint8] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,28 +55,42 @@ class Work:
 
     predictor: "Predictor"
     pixels: NDArray[np.uint8]
-    scores: tuple[str, ...]
-    top_k: int
+    asked: Asked
 
 
 class Predictor:
-    """Immutable; a reply names its `version`."""
+    """Immutable but for what it learns of its own pace; a reply names its `version`.
+
+    `forms` has a score's forms, dearest first.
+    """
 
     def __init__(self, model: str, version: int, manifest: Manifest, pipeline: Pipeline) -> None:
         self.model = model
         self.version = version
         self.manifest = manifest
         self.pipeline = pipeline
+        self.fast_pace = Pace()
+        self.exact_pace = Pace()
+        self.forms = {name: self._forms_of(name) for name in pipeline.scores}
         self.calibration = calibration_summary(manifest.report, pipeline.network.precision)
 
     def predict(self, batch: list[Work], cores: int) -> list[Prediction]:
-        """One forward pass on so many cores of a CPU; each item gets the scores that it asked for."""
+        """One forward pass on so many cores of a CPU, or two where only some items get their scores fast.
+
+        Each item gets the scores that it asked for.
+        """
         use_cores(cores)
-        scores = [name for name in self.pipeline.scores if any(name in work.scores for work in batch)]
-        answers = self.pipeline.answer(
-            np.stack([work.pixels for work in batch]), scores, max(work.top_k for work in batch)
-        )
-        return [self._prediction(answers, row, work) for row, work in enumerate(batch)]
+        fast = self._fast(batch)
+        passes = {
+            which: iter(self._pass([work for work, its in zip(batch, fast, strict=True) if its is which], which))
+            for which in set(fast)
+        }
+        return [next(passes[which]) for which in fast]
+
+    def exact(self, name: str, pixels: NDArray[np.uint8], stop: Callable[[], bool]) -> list[ExactValue | None]:
+        """Value and percentile of each of (N, height, width, 3) images on one core; None for what `stop` cut off."""
+        use_cores(1)
+        return self.pipeline.exact(name, pixels, stop)
 
     def warm_up(self, max_batch: int, cores: int) -> None:
         """Run every batch that can come once, so that no caller pays for kernels being made for a new shape."""
@@ -70,24 +99,53 @@ class Predictor:
             use_cores(width)
             self.pipeline.answer(np.zeros((size, spec.height, spec.width, 3), np.uint8), self.pipeline.scores)
 
+    def _fast(self, batch: Sequence[Work]) -> list[bool]:
+        """For each item whether its scores come fast; one without such a score goes with those that have them."""
+        wanted = [self._wants_fast(work, len(batch)) for work in batch]
+        return [True in wanted if its is None else its for its in wanted]
+
+    def _wants_fast(self, work: Work, items: int) -> bool | None:
+        if not any(Form.FAST in self.forms[name] for name in work.asked.scores):
+            return None
+        return not work.asked.last_layer and self.fast_pace.fits(items, work.asked.limits.ends - time.monotonic())
+
+    def _pass(self, batch: list[Work], fast: bool) -> list[Prediction]:
+        started = time.perf_counter()
+        scores = [name for name in self.pipeline.scores if any(name in work.asked.scores for work in batch)]
+        top_k = max(work.asked.top_k for work in batch)
+        answers = self.pipeline.answer(np.stack([work.pixels for work in batch]), scores, top_k, cheap=not fast)
+        if fast:
+            self.fast_pace.observe(len(batch), time.perf_counter() - started)
+        return [self._prediction(answers, row, work) for row, work in enumerate(batch)]
+
     def _prediction(self, answers: Answers, row: int, work: Work) -> Prediction:
         if not math.isfinite(answers.confidence[row]):
             raise InternalError("the network gave no finite probabilities for this image")
-        uncertainty = {}
-        for name in work.scores:
-            values, percentiles = answers.scores[name]
-            kind = self.pipeline.scores[name].score.kind.value
-            uncertainty[name] = ScoreValue(float(values[row]), float(percentiles[row]), kind)
         return Prediction(
             class_index=int(answers.class_index[row]),
             confidence=float(answers.confidence[row]),
             raw_confidence=float(answers.raw_confidence[row]),
             top=tuple(
                 zip(
-                    answers.top_index[row, : work.top_k].tolist(),
-                    answers.top_probability[row, : work.top_k].tolist(),
+                    answers.top_index[row, : work.asked.top_k].tolist(),
+                    answers.top_probability[row, : work.asked.top_k].tolist(),
                     strict=True,
                 )
             ),
-            uncertainty=uncertainty,
+            uncertainty={name: self._score_value(answers, row, name) for name in work.asked.scores},
+            pixels=work.pixels if work.asked.exact else None,
         )
+
+    def _score_value(self, answers: Answers, row: int, name: str) -> ScoreValue:
+        values, percentiles = answers.scores[name]
+        kind = self.pipeline.scores[name].score.kind.value
+        form = Form(answers.forms[name]) if self.forms[name] else None
+        return ScoreValue(float(values[row]), float(percentiles[row]), kind, form)
+
+    def _forms_of(self, name: str) -> tuple[Form, ...]:
+        found = {
+            Form.EXACT: name in self.pipeline.exact_scores,
+            Form.FAST: name in self.pipeline.fast_scores,
+            Form.LAST_LAYER: isinstance(self.pipeline.scores[name].score, GradientScore),
+        }
+        return tuple(form for form, there in found.items() if there)

@@ -1,4 +1,7 @@
-"""The online path on one screen: admit → decode in threads → batch → predict → one outcome an input, in order."""
+"""The online path on one screen: admit → decode in threads → batch → predict → refine → one outcome an input, in order.
+
+Stage two, in `refine.py`, is for requests that ask for the exact form of a score.
+"""
 
 import asyncio
 import time
@@ -6,16 +9,16 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from app.errors import HowsureError, InvalidError, PayloadTooLargeError, TimedOutError
+from app.errors import HowsureError, PayloadTooLargeError, TimedOutError
+from app.scoring.asked import Asked, Form, TimeLimits, check_exact_top, read_scores
 from app.scoring.batcher import Batcher, Reservation
 from app.scoring.catalog import Catalog
 from app.scoring.intake import ImageInput, Limits, decode
 from app.scoring.predictor import Prediction, Predictor, Work
+from app.scoring.refine import Outcome, Refiner
 from app.settings import Settings
 from app.telemetry import Metrics
 from models.core.device import model_threads
-
-Outcome = Prediction | HowsureError
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class Scorer:
             threads=model_threads(settings.device, settings.cores),
             observe=self._observe_batch,
         )
+        self.refiner = Refiner(metrics)
 
     async def score(
         self,
@@ -53,32 +57,38 @@ class Scorer:
         scores: Sequence[str] | None,
         top_k: int,
         timings: dict[str, float],
+        exact_top: int | None = None,
+        budget_ms: int | None = None,
     ) -> Scored:
         """Score every image; a bad one gets its error in its place. `scores` None means all that the version has.
 
-        Raises a HowsureError that concerns the whole request: unknown model or score, too many items, no room in the
-        queue, time up. Cancelling the call drops what has not run yet.
+        An entry of `scores` may name a form, as in `epistemic:exact`; `exact_top` is how many items get that form, None
+        all. What `budget_ms`, else the settings' time, is too short for comes in a cheaper form. Raises a HowsureError
+        that concerns the whole request: unknown model or score, too many items, no room in the queue, time up.
+        Cancelling the call drops what has not run yet.
         """
         predictor = self.catalog.get(model)
-        wanted = _wanted(predictor, scores)
+        asked = self._asked(predictor, scores, top_k, exact_top, budget_ms)
         if len(images) > self.settings.max_items:
             raise PayloadTooLargeError(f"{len(images)} images in a request, at most {self.settings.max_items} allowed")
         try:
             async with asyncio.timeout(self.settings.request_seconds):
                 with self.batcher.reserve(len(images)) as room:
                     started = time.perf_counter()
-                    outcomes = await asyncio.gather(
-                        *(self._score_one(room, image, predictor, wanted, top_k, timings) for image in images)
+                    fast = await asyncio.gather(
+                        *(self._score_one(room, image, predictor, asked, timings) for image in images)
                     )
                     timings["score"] = time.perf_counter() - started
+                outcomes = await self.refiner.refine(predictor, fast, asked, timings)
         except TimeoutError:
             raise TimedOutError(f"no answer within {self.settings.request_seconds:g} s") from None
         self._count(predictor, outcomes)
-        return Scored(predictor, tuple(outcomes))
+        return Scored(predictor, outcomes)
 
     async def close(self) -> None:
         """Finish what is in flight within the drain time, then stop the threads."""
-        await self.batcher.close(self.settings.drain_seconds)
+        seconds = self.settings.drain_seconds
+        await asyncio.gather(self.batcher.close(seconds), self.refiner.close(seconds))
         self.decoders.shutdown(wait=False, cancel_futures=True)
 
     async def _score_one(
@@ -86,8 +96,7 @@ class Scorer:
         room: Reservation[Work, Prediction],
         image: ImageInput,
         predictor: Predictor,
-        scores: tuple[str, ...],
-        top_k: int,
+        asked: Asked,
         timings: dict[str, float],
     ) -> Outcome:
         started = time.perf_counter()
@@ -100,12 +109,31 @@ class Scorer:
             return error
         timings["decode"] = max(timings.get("decode", 0.0), time.perf_counter() - started)
         try:
-            return await room.submit(Work(predictor, pixels, scores, top_k))
+            return await room.submit(Work(predictor, pixels, asked))
         except HowsureError as error:
             return error
 
+    def _asked(
+        self,
+        predictor: Predictor,
+        scores: Sequence[str] | None,
+        top_k: int,
+        exact_top: int | None,
+        budget_ms: int | None,
+    ) -> Asked:
+        forms = read_scores(predictor.model, predictor.forms, scores)
+        check_exact_top(forms, exact_top)
+        return Asked(
+            scores=tuple(forms),
+            top_k=top_k,
+            limits=TimeLimits.of(self.settings, budget_ms),
+            last_layer=not {Form.EXACT, Form.FAST} & set(forms.values()),
+            exact=tuple(name for name, form in forms.items() if form is Form.EXACT),
+            exact_top=exact_top,
+        )
+
     def _predict(self, batch: list[Work]) -> list[Prediction]:
-        alone = self.batcher.admitted <= len(batch)
+        alone = self.batcher.admitted <= len(batch) and not self.refiner.busy
         return batch[0].predictor.predict(batch, cores=self.settings.cores if alone else 1)
 
     def _observe_batch(self, size: int, waited: float, ran: float) -> None:
@@ -118,16 +146,11 @@ class Scorer:
             if isinstance(outcome, Prediction):
                 self.metrics.items.labels(predictor.model, "scored").inc()
                 self.metrics.confidence.labels(predictor.model).observe(outcome.confidence)
+                self._count_forms(predictor, outcome)
             else:
                 self.metrics.items.labels(predictor.model, outcome.code).inc()
 
-
-def _wanted(predictor: Predictor, scores: Sequence[str] | None) -> tuple[str, ...]:
-    known = predictor.pipeline.scores
-    unknown = sorted(set(scores or ()) - known.keys())
-    if unknown:
-        raise InvalidError(
-            f"model {predictor.model} has no score {', '.join(unknown)}; it has: {', '.join(known)}",
-            errors=[{"pointer": "/scores", "detail": f"unknown score {name}"} for name in unknown],
-        )
-    return tuple(known if scores is None else dict.fromkeys(scores))
+    def _count_forms(self, predictor: Predictor, prediction: Prediction) -> None:
+        for name, score in prediction.uncertainty.items():
+            if score.form is not None:
+                self.metrics.forms.labels(predictor.model, name, score.form).inc()

@@ -1,6 +1,6 @@
 """A classifier cut in two: the trunk gives features, the head (its last linear layer) gives logits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,13 +41,14 @@ class BackboneKind:
 
     `build(name, arguments)` makes the network with random weights and never touches the network or the disk;
     `load(source)` takes a hub name or a local folder; `cut` says where features and the last linear layer are;
-    `for_size(trunk, images)` gives a trunk that computes the same on inputs of the size of `images`, only faster.
+    `for_size(trunk, images, keep)` gives a trunk that computes the same on inputs of the size of `images`, only faster;
+    the weights of the modules named in `keep` stay as they are.
     """
 
     build: Callable[[str, dict[str, Any]], nn.Module]
     load: Callable[[str], ImportedNetwork]
     cut: Callable[[nn.Module], Backbone]
-    for_size: Callable[[nn.Module, Tensor], nn.Module] = lambda trunk, images: trunk
+    for_size: Callable[[nn.Module, Tensor, Collection[str]], nn.Module] = lambda trunk, images, keep: trunk
 
 
 def cut_at(network: nn.Module, head: object, *, output: Callable[[Any], Tensor] | None = None) -> Backbone:

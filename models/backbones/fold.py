@@ -1,10 +1,11 @@
 """Folding batch normalisation into the convolution before it: the same function with a third of the layers.
 
-For inference only. The folded network has other parameters, so gradient scores must use the network as stored.
+For inference only. The folded network has other parameters, so layers that gradients are taken of are left alone.
 """
 
 import copy
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -13,8 +14,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
 @torch.no_grad()
-def fold_batch_norm(network: nn.Module, images: Tensor) -> nn.Module:
+def fold_batch_norm(network: nn.Module, images: Tensor, keep: Collection[str] = ()) -> nn.Module:
     """A copy in eval mode with every conv → batch-norm pair folded, or the network itself if that changed its output.
+
+    Modules named in `keep` stay as they are.
 
     Pairs are found by following tensors through one float32 forward pass of `images`, not by the order of names, and
     the result is compared on the same images.
@@ -22,7 +25,8 @@ def fold_batch_norm(network: nn.Module, images: Tensor) -> nn.Module:
     folded = copy.deepcopy(network).eval()
     expected = network.eval()(images)
     for convolution, norm_name in _pairs(folded, images):
-        _fold(folded, convolution, norm_name)
+        if norm_name not in keep:
+            _fold(folded, convolution, norm_name)
     scale = expected.abs().amax().clamp_min(1.0)
     return folded if bool((folded(images) - expected).abs().amax() <= 1e-4 * scale) else network
 

@@ -1,5 +1,6 @@
 """Networks from timm: any name of `timm.list_models()`, `hf-hub:…`, or a local folder in the hub's layout."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,10 @@ def cut(network: nn.Module) -> Backbone:
     return cut_at(network, network.get_classifier())  # type: ignore[operator]  # every timm network has it
 
 
-def for_size(trunk: nn.Module, images: Tensor) -> nn.Module:
+def for_size(trunk: nn.Module, images: Tensor, keep: Collection[str]) -> nn.Module:
     from models.backbones.same_padding import make_padding_static
 
-    return make_padding_static(trunk, images)
+    return make_padding_static(trunk, images, keep)
 
 
 KIND = BackboneKind(build=build, load=load, cut=cut, for_size=for_size)

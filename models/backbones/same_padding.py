@@ -5,6 +5,7 @@ size the amounts are known, and the uneven pixel moves into the kernel as a lead
 """
 
 import copy
+from collections.abc import Collection
 
 import torch
 from timm.layers import Conv2dSame
@@ -13,13 +14,16 @@ from torch.nn.functional import pad
 
 
 @torch.no_grad()
-def make_padding_static(network: nn.Module, images: Tensor) -> nn.Module:
-    """A copy for inputs of the size of `images` (N, 3, H, W) alone; other sizes would be padded wrongly."""
+def make_padding_static(network: nn.Module, images: Tensor, keep: Collection[str] = ()) -> nn.Module:
+    """A copy for inputs of the size of `images` (N, 3, H, W) alone; other sizes would be padded wrongly.
+
+    Modules named in `keep` keep their weights, and so their padding where that would change them.
+    """
     static = copy.deepcopy(network).eval()
     names = [name for name, module in static.named_modules() if isinstance(module, Conv2dSame)]
     sizes = {name: _input_size(static, name, images) for name in names}
     for name, size in sizes.items():
-        static.set_submodule(name, _static(static.get_submodule(name), size))
+        static.set_submodule(name, _static(static.get_submodule(name), size, fixed=name in keep))
     return static
 
 
@@ -31,12 +35,13 @@ def _input_size(network: nn.Module, name: str, images: Tensor) -> tuple[int, int
     return seen[0][-2], seen[0][-1]
 
 
-def _static(convolution: nn.Module, size: tuple[int, int]) -> nn.Module:
+def _static(convolution: nn.Module, size: tuple[int, int], fixed: bool) -> nn.Module:
     assert isinstance(convolution, nn.Conv2d)
     totals = [_total_padding(side, *axis) for side, *axis in zip(size, *_axes(convolution), strict=True)]
     uneven = [total % 2 for total in totals]
-    if any(uneven) and convolution.dilation != (1, 1):
-        return convolution  # a zero row would be spread apart with the rest of the kernel
+    # A zero row changes the weights, and would be spread apart with the rest of a dilated kernel.
+    if any(uneven) and (fixed or convolution.dilation != (1, 1)):
+        return convolution
     weight = pad(convolution.weight, (uneven[1], 0, uneven[0], 0))
     replacement = nn.Conv2d(
         convolution.in_channels,

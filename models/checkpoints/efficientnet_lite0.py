@@ -19,6 +19,7 @@ from models.calibration import CALIBRATORS
 from models.checkpoints.package_weights import package_weights
 from models.checkpoints.shipped import FOLDER
 from models.core.checkpoint import weights_bytes, write_version
+from models.core.gradient_plan import GradientPlan
 from models.core.input_spec import InputSpec
 from models.core.manifest import BackboneRecord, WeightsOrigin
 from models.data.image_archive import ImageArchive
@@ -37,6 +38,7 @@ INPUT_SPEC = InputSpec(
 )
 SEED = 20261122
 FIT_ROWS, REPORT_ROWS = 250, 250
+GRADIENTS = GradientPlan(depth=8, directions=1)  # of 50 layers
 
 
 def plan(data: Path) -> Plan:
@@ -55,6 +57,7 @@ def plan(data: Path) -> Plan:
         precisions=("bfloat16", "float32"),
         seed=SEED,
         compared=tuple(CALIBRATORS),
+        gradients=GRADIENTS,
     )
     return Plan(
         recipe=recipe,

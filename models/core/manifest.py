@@ -5,9 +5,11 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 from models.core.errors import CheckpointError
+from models.core.gradient_plan import GradientPlan
 from models.core.input_spec import InputSpec
 
-FORMAT = 1
+FORMAT = 2
+OLDER: dict[int, dict[str, Any]] = {1: {"gradients": None}}  # format → the fields that it lacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,10 @@ class DataUse:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """See the fields. `precisions` lists the number formats that calibrator and references were fitted in."""
+    """See the fields. `precisions` lists the number formats that calibrator and references were fitted in.
+
+    Without `gradients` the epistemic score is that of the last layer, in closed form.
+    """
 
     task: str
     backbone: BackboneRecord
@@ -58,6 +63,7 @@ class Manifest:
     machine: str  # processor the version was fitted on: equal bytes are promised on the same kind only
     report: dict[str, Any]
     files: dict[str, str]  # name → sha256 of the files beside the manifest
+    gradients: GradientPlan | None = None
     format: int = FORMAT
 
     def to_dict(self) -> dict[str, Any]:
@@ -70,9 +76,10 @@ class Manifest:
             found = json.loads(text)
         except ValueError as error:
             raise CheckpointError(f"manifest.json is not JSON: {error}") from error
-        if not isinstance(found, dict) or found.get("format") != FORMAT:
-            seen = found.get("format") if isinstance(found, dict) else type(found).__name__
-            raise CheckpointError(f"manifest format {seen!r} is not readable by this release (it reads {FORMAT})")
+        written = found.get("format") if isinstance(found, dict) else type(found).__name__
+        if written != FORMAT and written not in OLDER:
+            raise CheckpointError(f"manifest format {written!r} is not readable by this release (it reads {FORMAT})")
+        found = OLDER.get(written, {}) | found
         expected = {field.name for field in fields(cls)}
         if found.keys() != expected:
             raise CheckpointError(f"manifest.json: fields differ in {sorted(found.keys() ^ expected)}")
@@ -99,6 +106,7 @@ def _typed(found: dict[str, Any]) -> dict[str, Any]:
         "scores": _texts(found, "scores"),
         "precisions": _texts(found, "precisions"),
         "data": tuple(DataUse(**use) for use in found["data"]),
+        "gradients": None if found["gradients"] is None else GradientPlan.from_dict(found["gradients"]),
     }
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from models.core.errors import CheckpointError, UnfittedError
-from models.core.outputs import ModelOutputs, Needs
+from models.core.outputs import LayerGradients, ModelOutputs, Needs
 
 State = dict[str, Tensor]
 
@@ -128,3 +128,18 @@ class UncertaintyScore(Method):
     @abstractmethod
     def score(self, outputs: ModelOutputs) -> Tensor:
         """(N,) float32. Raises UnfittedError, or MissingOutputError when `needs` was not prepared."""
+
+
+class GradientScore(UncertaintyScore):
+    """A score of parameter gradients. Outputs that were prepared without them get its form for the last layer."""
+
+    def score(self, outputs: ModelOutputs) -> Tensor:
+        return self.of_last_layer(outputs) if outputs.gradients is None else self.of_layers(outputs.gradients)
+
+    @abstractmethod
+    def of_layers(self, gradients: LayerGradients) -> Tensor:
+        """(N,) float32, from the gradients of several layers, however they were come by."""
+
+    @abstractmethod
+    def of_last_layer(self, outputs: ModelOutputs) -> Tensor:
+        """(N,) float32, in closed form."""

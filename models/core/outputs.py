@@ -38,6 +38,19 @@ class LinearHead:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerGradients:
+    """sum_c p_c ||grad log p_c||^2 over the parameters of each of a network's last layers, the last one last."""
+
+    energies: Tensor  # (N, depth) float32
+    layers: int  # how many layers the network has in all
+
+    def __post_init__(self) -> None:
+        if self.energies.ndim != 2 or not 1 <= self.energies.shape[1] <= self.layers:
+            shape = tuple(self.energies.shape)
+            raise ValueError(f"energies are (N, depth) with depth in 1..{self.layers}, got shape {shape}")
+
+
+@dataclass(frozen=True, slots=True)
 class ModelOutputs:
     """Outputs for N items with at most C classes (images) or choices (prompts), features of width D.
 
@@ -50,6 +63,7 @@ class ModelOutputs:
     features: Tensor | None = None  # (N, D) float32
     mask: Tensor | None = None  # (N, C) bool
     head: LinearHead | None = None  # one for all items
+    gradients: LayerGradients | None = None
 
     def __post_init__(self) -> None:
         if self.logits.ndim != 2:
@@ -59,6 +73,8 @@ class ModelOutputs:
             part = getattr(self, name)
             if part is not None and part.shape[0] != rows:
                 raise ValueError(f"{name} has {part.shape[0]} rows, logits have {rows}")
+        if self.gradients is not None and len(self.gradients.energies) != rows:
+            raise ValueError(f"gradients have {len(self.gradients.energies)} rows, logits have {rows}")
         if self.head is not None and len(self.head.bias) != self.logits.shape[1]:
             raise ValueError(f"the head gives {len(self.head.bias)} classes, logits have {self.logits.shape[1]}")
 
@@ -68,7 +84,10 @@ class ModelOutputs:
     def take(self, rows: Tensor) -> "ModelOutputs":
         """Some of the items: `rows` is (M,) int64 indices or an (N,) bool choice; the head stays."""
         parts = {name: getattr(self, name) for name in ("logits", "calibrated", "features", "mask")}
-        return replace(self, **{name: part[rows] for name, part in parts.items() if part is not None})
+        taken = {name: part[rows] for name, part in parts.items() if part is not None}
+        if self.gradients is not None:
+            taken["gradients"] = replace(self.gradients, energies=self.gradients.energies[rows])
+        return replace(self, **taken)
 
     def with_calibrated(self, logits: Tensor) -> "ModelOutputs":
         """The same outputs with a calibrator's logits (N, C) added."""

@@ -2,22 +2,29 @@
 
 from collections.abc import Callable
 
-from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 from models.core.errors import UnsupportedError
 from models.gradients.layer_kind import Batch, LayerKind, Terms
-from models.gradients.terms import Direct
+from models.gradients.scale_and_shift import channel_terms
 
 
 class BatchNormKind(LayerKind):
     """y = weight · (x - mean) / sqrt(var + eps) + bias, mean and var being constants."""
 
-    handles = (nn.BatchNorm1d, nn.BatchNorm2d, BatchNormAct2d)
+    handles = (
+        "torch.nn.modules.batchnorm.BatchNorm1d",
+        "torch.nn.modules.batchnorm.BatchNorm2d",
+        "timm.layers.norm_act.BatchNormAct2d",
+    )
 
     def output_module(self, module: nn.Module) -> nn.Module:
         # timm's variant goes on to drop out and to activate; what it hands to the first of them is its output.
-        return module.drop if isinstance(module, BatchNormAct2d) else module
+        drop = getattr(module, "drop", None)
+        return drop if isinstance(drop, nn.Module) else module
+
+    def held(self, module: nn.Module, inputs: Tensor) -> int:
+        return inputs.nbytes
 
     def read(self, module: nn.Module, inputs: Tensor, batch: Batch) -> Callable[[Tensor], Terms]:
         assert isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
@@ -26,13 +33,4 @@ class BatchNormKind(LayerKind):
         shape = (1, -1, *[1] * (inputs.ndim - 2))
         scale = (module.running_var + module.eps).rsqrt().reshape(shape).to(inputs.dtype)
         normalised = (inputs - module.running_mean.reshape(shape).to(inputs.dtype)) * scale
-        positions = tuple(range(2, inputs.ndim))
-
-        def terms(grads: Tensor) -> Terms:
-            weight = grads * normalised
-            return {
-                "weight": Direct(batch.total(weight.sum(dim=positions) if positions else weight)),
-                "bias": Direct(batch.total(grads.sum(dim=positions) if positions else grads)),
-            }
-
-        return terms
+        return channel_terms(normalised, batch, bias=True)

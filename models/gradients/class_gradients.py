@@ -7,17 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.gradients.joined import joined
 from models.gradients.layer_kind import Batch, Terms
 from models.gradients.layers import Layers, Member
 from models.gradients.recording import Recorder, Recording
-from models.gradients.terms import Term, joined, wide
+from models.gradients.terms import Term, wide
 
 MEMORY = 128 * 2**20  # bytes that a recorded forward pass may hold: more rows at a time are hardly faster
 
-Norm = Callable[[Term], Tensor]
+Norm = Callable[[Term, int], Tensor]  # of a term, and how many directions there are
 
-SQUARED_L2: Norm = lambda term: term.square_norms()  # noqa: E731  # as values of one table
-L1: Norm = lambda term: term.absolute_norms()  # noqa: E731
+SQUARED_L2: Norm = lambda term, directions: term.square_norms(directions)  # noqa: E731  # as values of one table
+L1: Norm = lambda term, _: term.absolute_norms()  # noqa: E731
 
 
 class ClassGradients:
@@ -54,10 +55,16 @@ class ClassGradients:
             logits = self.forward(inputs)
         logits_only = logits.detach()
         cotangents = directions(logits_only)
-        found = [self._backward(recording, logits, cotangent, norm) for cotangent in cotangents]
+
+        def measure(term: Term) -> Tensor:
+            return norm(term, len(cotangents))
+
+        found = [self._backward(recording, logits, cotangent, measure) for cotangent in cotangents]
         return logits_only, torch.stack(found)
 
-    def _backward(self, recording: Recording, logits: Tensor, cotangent: Tensor, norm: Norm) -> Tensor:
+    def _backward(
+        self, recording: Recording, logits: Tensor, cotangent: Tensor, norm: Callable[[Term], Tensor]
+    ) -> Tensor:
         first = len(self.layers) - self.depth
         samples = recording.batch.samples
         totals = wide(logits.new_zeros(samples, self.depth))

@@ -38,14 +38,26 @@ class Batch:
 
 
 class LayerKind(ABC):
-    """One kind of layer. `handles` lists exact types: a subclass may compute something else."""
+    """One kind of layer. `handles` lists the exact types by their full names: a subclass may compute something else.
 
-    handles: ClassVar[tuple[type[nn.Module], ...]]
+    Names, and not the types themselves: most of the libraries that have them are slow to import and not in use.
+    """
+
+    handles: ClassVar[tuple[str, ...]]
     carrier: ClassVar[bool] = False  # begins a layer of its own; the others belong to the one before them
+    reads_constants: ClassVar[bool] = False  # one row may stand for all inputs: position numbers, say
+
+    def source_module(self, module: nn.Module) -> nn.Module | None:
+        """The module whose output the layer reads, where that is not the input of `module` itself."""
+        return None
 
     def output_module(self, module: nn.Module) -> nn.Module:
         """The module whose output is the layer's, before anything else that `module` does to it."""
         return module
+
+    def held(self, module: nn.Module, inputs: Tensor) -> int:
+        """Bytes that `read` holds beyond `inputs` themselves."""
+        return 0
 
     @abstractmethod
     def read(self, module: nn.Module, inputs: Tensor, batch: Batch) -> Callable[[Tensor], Terms]:

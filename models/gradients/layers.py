@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from models.core.errors import UnsupportedError
 from models.gradients import layer_kind
+from models.gradients.broadcast import BroadcastKind
+from models.gradients.followed import Followed, follow
 from models.gradients.layer_kind import LayerKind
 
 
@@ -18,7 +19,7 @@ class Member:
 
     name: str
     module: nn.Module
-    kind: LayerKind
+    kind: LayerKind | BroadcastKind
     layer: int
 
 
@@ -42,56 +43,44 @@ class Layers:
         return tuple(member for member in self.members if member.layer >= len(self) - count)
 
 
-@torch.no_grad()
 def find_layers(network: nn.Module, forward: Callable[[], Tensor]) -> Layers:
     """Follow one forward pass. Weight and bias are one layer, and so are a linear layer and the norms after it.
 
-    Raises UnsupportedError for a module whose gradients are not known, or with parameters that the pass did not use.
+    Class tokens and position embeddings belong to the layer before their first use. Nothing else may run the network
+    meanwhile. Raises UnsupportedError for a module whose gradients are not known, for parameters that the pass did not
+    use or that other code uses, and for modules that are not given one row an input.
     """
     owners = {
-        module: (name, layer_kind(name, module))
+        module: (name, _kind(name, module))
         for name, module in network.named_modules()
         if any(True for _ in module.parameters(recurse=False))
     }
-    called: Counter[nn.Module] = Counter()
-    held = 0
-
-    def after(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal held
-        called[module] += 1
-        held += output.nbytes + inputs[0].nbytes * _copies(module)
-
-    hooks = [module.register_forward_hook(after) for module in owners]
-    try:
-        rows = len(forward())
-    finally:
-        for hook in hooks:
-            hook.remove()
-    unused = [name for module, (name, _) in owners.items() if module not in called]
+    followed = follow({module: kind for module, (_, kind) in owners.items()}, forward)
+    unused = [name for module, (name, _) in owners.items() if module not in followed.uses]
     if unused:
         raise UnsupportedError(f"a forward pass does not call {', '.join(unused)}, so their gradients are not known")
     names: list[str] = []
     members = []
-    for module in called:
+    for module in followed.uses:
         name, kind = owners[module]
         if kind.carrier or not names:
             names.append(name)
         members.append(Member(name, module, kind, len(names) - 1))
-    return Layers(tuple(names), tuple(members), _shared(members, called), max(1, held // rows))
+    return Layers(tuple(names), tuple(members), _shared(members, followed), followed.bytes_a_row)
 
 
-def _copies(module: nn.Module) -> int:
-    """How often a layer reads each value of its input: a convolution in as many patches as its kernel is large."""
-    if not isinstance(module, nn.Conv2d) or module.groups == module.in_channels:
-        return 1
-    return module.kernel_size[0] * module.kernel_size[1]
+def _kind(name: str, module: nn.Module) -> LayerKind | BroadcastKind:
+    kind = layer_kind(name, module)
+    if isinstance(kind, BroadcastKind):
+        kind.parameters(module)  # refuses those that are not known
+    return kind
 
 
-def _shared(members: list[Member], called: Mapping[nn.Module, int]) -> dict[int, int]:
+def _shared(members: list[Member], followed: Followed) -> dict[int, int]:
     uses: Counter[int] = Counter()
     last: dict[int, int] = {}
     for member in members:
         for parameter in member.module.parameters(recurse=False):
-            uses[id(parameter)] += called[member.module]
+            uses[id(parameter)] += followed.uses[member.module]
             last[id(parameter)] = member.layer
     return {parameter: last[parameter] for parameter, count in uses.items() if count > 1}

@@ -6,7 +6,7 @@ share a network do not see each other.
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from models.core.errors import UnsupportedError
-from models.gradients.layer_kind import Batch, Terms
+from models.gradients.broadcast import Substitution
+from models.gradients.layer_kind import Batch, LayerKind, Terms
 from models.gradients.layers import Member
+from models.gradients.terms import Direct
 
 _open = threading.local()
 
@@ -24,9 +26,11 @@ _open = threading.local()
 class Recording:
     """What one forward pass of `batch.rows` rows leaves behind."""
 
+    recorder: "Recorder"
     batch: Batch
     starts: list[Tensor] = field(default_factory=list)
-    reads: dict[int, Any] = field(default_factory=dict)  # what a member is reading just now
+    reads: dict[int, Callable[[Tensor], Terms]] = field(default_factory=dict)  # what a member is reading just now
+    copies: dict[int, Tensor] = field(default_factory=dict)  # of broadcast parameters
     deliver: Callable[[Member, Terms], None] | None = None
 
     def backward(self, logits: Tensor, cotangents: Tensor, deliver: Callable[[Member, Terms], None]) -> None:
@@ -35,65 +39,104 @@ class Recording:
         torch.autograd.grad(logits, self.starts, cotangents, retain_graph=True, allow_unused=True)
         self.deliver = None
 
+    def follow(self, member: Member, output: Tensor, terms: Callable[[Tensor], Terms]) -> Tensor:
+        """`output`, made to take part in backward passes and to deliver the terms of its gradient."""
+        if not output.requires_grad:
+            start = output.detach().requires_grad_()
+            self.starts.append(start)
+            output = start.clone()  # what comes after may write into it
+        elif output._is_view():
+            output = output.clone()  # writing into a view gives it another past, without this hook
+
+        def arrived(grad: Tensor) -> None:
+            if self.deliver is not None:
+                self.deliver(member, terms(grad))
+
+        output.register_hook(arrived)  # type: ignore[no-untyped-call]
+        return output
+
 
 class Recorder:
     """Puts hooks on members of a network. Make one for each network and keep it as long as the network."""
 
     def __init__(self, members: Sequence[Member]) -> None:
+        self._owners: dict[int, tuple[str, Member]] = {}
+        self._broadcast: list[nn.Parameter] = []
         for member in members:
-            member.module.register_forward_pre_hook(_before(member))
-            member.kind.output_module(member.module).register_forward_hook(_after(member))
-        self.recorded = {id(member) for member in members}
+            if isinstance(member.kind, LayerKind):
+                self._hook(member, member.kind)
+                continue
+            for name, parameter in member.kind.parameters(member.module).items():
+                self._owners[id(parameter)] = name, member
+                self._broadcast.append(parameter)
+
+    def _hook(self, member: Member, kind: LayerKind) -> None:
+        source = kind.source_module(member.module)
+        if source is None:
+            member.module.register_forward_pre_hook(self._before(member, kind), with_kwargs=True)
+        else:
+            source.register_forward_hook(lambda _, __, output: self._read(member, kind, output))
+        kind.output_module(member.module).register_forward_hook(self._after(member))
 
     @contextmanager
     def record(self, batch: Batch) -> Iterator[Recording]:
         """Record the forward passes of this thread within the block. The parameters must not require gradients."""
-        recording = Recording(batch)
-        _open.recording, _open.members = recording, self.recorded
+        recording = Recording(self, batch)
+        _open.recording = recording
         try:
-            with torch.enable_grad():
+            with torch.enable_grad(), self._substitution(recording):
                 yield recording
         finally:
             _open.recording = None
 
+    def _current(self) -> Recording | None:
+        recording: Recording | None = getattr(_open, "recording", None)
+        return recording if recording is not None and recording.recorder is self else None
 
-def _current(member: Member) -> Recording | None:
-    recording: Recording | None = getattr(_open, "recording", None)
-    return recording if recording is not None and id(member) in _open.members else None
+    def _before(self, member: Member, kind: LayerKind) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+            self._read(member, kind, inputs[0] if inputs else next(iter(named.values())))
 
+        return hook
 
-def _before(member: Member) -> Callable[[nn.Module, Any], None]:
-    def hook(module: nn.Module, inputs: Any) -> None:
-        recording = _current(member)
+    def _read(self, member: Member, kind: LayerKind, values: Tensor) -> None:
+        recording = self._current()
         if recording is None:
             return
-        read = inputs[0].detach()
-        if read.shape[0] != recording.batch.rows:
+        rows = recording.batch.rows
+        if values.shape[0] != rows and not (kind.reads_constants and values.shape[0] == 1):
             raise UnsupportedError(
-                f"{member.name} reads {read.shape[0]} rows for {recording.batch.rows} inputs: it mixes inputs, or cuts"
-                " them in parts, and their gradients cannot be told apart"
+                f"{member.name} reads {values.shape[0]} rows for {rows} inputs: it mixes inputs, or cuts them in parts,"
+                " and their gradients cannot be told apart"
             )
-        recording.reads[id(member)] = member.kind.read(module, read, recording.batch)
+        recording.reads[id(member)] = kind.read(member.module, values.detach(), recording.batch)
 
-    return hook
+    def _after(self, member: Member) -> Callable[[nn.Module, Any, Tensor], Tensor | None]:
+        def hook(_: nn.Module, __: Any, output: Tensor) -> Tensor | None:
+            recording = self._current()
+            if recording is None:
+                return None
+            terms = recording.reads.pop(id(member))
+            if len(output) < recording.batch.rows:  # of constants: see LayerKind.reads_constants
+                output = output.expand(recording.batch.rows, *output.shape[1:])
+            return recording.follow(member, output, terms)
 
+        return hook
 
-def _after(member: Member) -> Callable[[nn.Module, Any, Tensor], Tensor | None]:
-    def hook(_: nn.Module, __: Any, output: Tensor) -> Tensor | None:
-        recording = _current(member)
-        if recording is None:
-            return None
-        if not output.requires_grad:
-            start = output.detach().requires_grad_()
-            recording.starts.append(start)
-            output = start.clone()  # what comes after may write into it
-        terms = recording.reads.pop(id(member))
+    def _substitution(self, recording: Recording) -> AbstractContextManager[Any]:
+        def copy(parameter: nn.Parameter) -> Tensor:
+            if id(parameter) not in recording.copies:
+                recording.copies[id(parameter)] = self._copy(recording, parameter)
+            return recording.copies[id(parameter)]
 
-        def arrived(grad: Tensor) -> None:
-            if recording.deliver is not None:
-                recording.deliver(member, terms(grad))
+        # It costs a little for every torch function.
+        return Substitution(self._broadcast, copy) if self._broadcast else nullcontext()
 
-        output.register_hook(arrived)  # type: ignore[no-untyped-call]
-        return output
+    def _copy(self, recording: Recording, parameter: nn.Parameter) -> Tensor:
+        name, member = self._owners[id(parameter)]
 
-    return hook
+        def terms(grads: Tensor) -> Terms:
+            return {name: Direct(recording.batch.total(grads))}
+
+        rows = parameter.detach().expand(recording.batch.rows, *parameter.shape[1:])
+        return recording.follow(member, rows, terms)

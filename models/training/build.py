@@ -16,14 +16,15 @@ from models.core.checkpoint import Version
 from models.core.device import machine
 from models.core.errors import DataError
 from models.core.golden import GOLDEN_SEEDS, Golden, GoldenRow
+from models.core.gradient_plan import GradientPlan
 from models.core.input_spec import InputSpec
 from models.core.manifest import BackboneRecord, DataUse, Manifest
-from models.core.method import Calibrator
+from models.core.method import Calibrator, GradientScore, UncertaintyScore
 from models.core.outputs import LinearHead, ModelOutputs, Needs
 from models.core.reference import Reference
 from models.data.splits import fingerprint
 from models.metrics.evaluation import Evaluation, evaluate
-from models.pipeline import Pipeline, ScoredReference
+from models.pipeline import LAST_LAYER, Pipeline, ScoredReference
 from models.training.labelled_outputs import LabelledOutputs
 from models.uncertainty import score
 
@@ -42,6 +43,7 @@ class Recipe:
     precisions: tuple[str, ...]
     seed: int
     compared: tuple[str, ...] = ()
+    gradients: GradientPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +75,12 @@ class Fitted:
 class Serving:
     """The version that serves now, in one precision: the candidate is compared with it.
 
-    `references` are kept for scores that the data at hand cannot give, such as those that need features.
+    Its scores go on as they were fitted, and so do references that the data at hand cannot give anew, such as those of
+    scores that need features.
     """
 
     calibrator: Calibrator | None
-    references: Mapping[str, Reference] = field(default_factory=dict)
+    scores: Mapping[str, ScoredReference] = field(default_factory=dict)
 
 
 def fit(
@@ -94,8 +97,7 @@ def fit(
     prefix = network.precision
     tensors = {f"{prefix}.calibrator.{name}": value for name, value in chosen.state().items()}
     for name, scored in scores.items():
-        tensors |= {f"{prefix}.scores.{name}.{key}": value for key, value in scored.score.state().items()}
-        tensors[f"{prefix}.scores.{name}.reference"] = scored.reference.values
+        tensors |= {f"{prefix}.scores.{name}.{key}": value for key, value in scored.state().items()}
     return Fitted(
         tensors=tensors,
         golden=tuple(Pipeline(network, chosen, scores).golden_rows(GOLDEN_SEEDS)),
@@ -125,6 +127,7 @@ def make_version(recipe: Recipe, fitted: Mapping[str, Fitted], extra: Mapping[st
             machine=machine(),
             report={"evaluations": evaluations, **(extra or {})},
             files={},
+            gradients=recipe.gradients,
         ),
         tensors={name: value for precision in recipe.precisions for name, value in fitted[precision].tensors.items()},
         golden=Golden(GOLDEN_SEEDS, {precision: fitted[precision].golden for precision in recipe.precisions}),
@@ -173,13 +176,31 @@ def _references(
 ) -> dict[str, ScoredReference]:
     scores = {}
     for name in recipe.scores:
-        method = score(name)(network.dimensions)
-        kept = None if serving is None or outputs.features is not None else serving.references.get(name)
-        # Without features in the data, a score of features keeps the reference that the serving version has.
-        if kept is None or Needs.FEATURES not in method.needs:
-            kept = Reference.fit(method.score(outputs))
-        scores[name] = ScoredReference(method, kept)
+        base = None if serving is None else serving.scores.get(name)
+        if base is None:
+            scores[name] = reference_of(score(name)(network.dimensions), outputs)
+        elif _lacks(outputs, base.score, network):
+            scores[name] = base
+        else:
+            scores[name] = reference_of(base.score, outputs, base.forms)
     return scores
+
+
+def reference_of(
+    method: UncertaintyScore, outputs: ModelOutputs, kept: Mapping[str, Reference] | None = None
+) -> ScoredReference:
+    """The score with references fitted on `outputs`, in each form that they give; those `kept` stay beside them."""
+    forms = dict(kept or {})
+    if isinstance(method, GradientScore) and outputs.gradients is not None:
+        forms[LAST_LAYER] = Reference.fit(method.of_last_layer(outputs))
+    return ScoredReference(method, Reference.fit(method.score(outputs)), forms)
+
+
+def _lacks(outputs: ModelOutputs, method: UncertaintyScore, network: PreparedNetwork) -> bool:
+    """Whether the data are a table without what the score needs, or has in the serving network."""
+    if Needs.FEATURES in method.needs and outputs.features is None:
+        return True
+    return isinstance(method, GradientScore) and network.gradients is not None and outputs.gradients is None
 
 
 def evaluation_record(

@@ -39,12 +39,13 @@ def build_version(plan: Plan, network: nn.Module, progress: Callable[[str], None
     )
 
 
-def _fit(plan: Plan, network: nn.Module, precision: str, progress: Callable[[str], None]) -> Fitted:
+def _fit(planned: Plan, network: nn.Module, precision: str, progress: Callable[[str], None]) -> Fitted:
     progress(f"{precision}: preparing the network")
-    recipe = plan.recipe
-    prepared = prepare(network, recipe.backbone.kind, recipe.input_spec, torch.device("cpu"), precision)
-    judged = [_part(prepared, rows, progress) for rows in plan.judge]
-    return fit(recipe, prepared, _part(prepared, plan.fit, progress), judged)
+    recipe = planned.recipe
+    kind, spec, plan = recipe.backbone.kind, recipe.input_spec, recipe.gradients
+    prepared = prepare(network, kind, spec, torch.device("cpu"), precision, plan=plan)
+    judged = [_part(prepared, rows, progress) for rows in planned.judge]
+    return fit(recipe, prepared, _part(prepared, planned.fit, progress), judged)
 
 
 def _part(network: PreparedNetwork, rows: Rows, progress: Callable[[str], None]) -> Part:

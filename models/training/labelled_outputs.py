@@ -1,7 +1,7 @@
 """Forward passes over labelled images: what calibrators are fitted on and judged by."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,7 @@ from torch import Tensor
 from models.backbones.prepared import PreparedNetwork
 from models.core.atomic import json_bytes, write_bytes
 from models.core.image import ImageError, Refusal, read_image
-from models.core.outputs import ModelOutputs
+from models.core.outputs import LayerGradients, ModelOutputs
 from models.data.image_archive import LabelledImage
 
 PART_ROWS = 64
@@ -43,7 +43,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """Logits (N, C) and features (N, D) of the readable rows, whose names are `names`."""
+    """Logits (N, C), features (N, D), and gradients if the network gives them, of the readable rows by their names."""
 
     outputs: ModelOutputs
     names: tuple[str, ...]
@@ -97,12 +97,15 @@ def _part(network: PreparedNetwork, rows: Iterable[tuple[str, bytes | None]], ba
             except ImageError as error:
                 bad.append((name, str(error)))
         found.append(_outputs(network, pixels))
+    outputs = _joined(found)
     tensors = {
-        "logits": torch.cat([each.logits for each in found]),
-        "features": torch.cat([each.require_features() for each in found]),
+        "logits": outputs.logits,
+        "features": outputs.require_features(),
         "names": _as_tensor(kept),
         "bad": _as_tensor(bad),
     }
+    if outputs.gradients is not None:
+        tensors |= {"energies": outputs.gradients.energies, "layers": torch.tensor(outputs.gradients.layers)}
     stored: bytes = safetensors.torch.save(tensors)
     return stored
 
@@ -110,10 +113,14 @@ def _part(network: PreparedNetwork, rows: Iterable[tuple[str, bytes | None]], ba
 def gather(folder: Path) -> Collected:
     """What `collect_in_parts` has left in a folder."""
     parts = [safetensors.torch.load(path.read_bytes()) for path in sorted(folder.glob("*.safetensors"))]
-    outputs = [ModelOutputs(part["logits"], features=part["features"]) for part in parts]
+    outputs = [ModelOutputs(part["logits"], features=part["features"], gradients=_gradients(part)) for part in parts]
     names = [name for part in parts for name in _from_tensor(part["names"])]
     bad = [Unreadable(*pair) for part in parts for pair in _from_tensor(part["bad"])]
     return Collected(_joined(outputs), tuple(names), tuple(bad))
+
+
+def _gradients(part: Mapping[str, Tensor]) -> LayerGradients | None:
+    return LayerGradients(part["energies"], int(part["layers"])) if "energies" in part else None
 
 
 def _pixels(network: PreparedNetwork, content: bytes | None) -> Pixels:
@@ -126,13 +133,19 @@ def _outputs(network: PreparedNetwork, pixels: Sequence[Pixels]) -> ModelOutputs
     if not pixels:
         sizes = network.dimensions
         return ModelOutputs(torch.empty(0, sizes.classes), features=torch.empty(0, sizes.features))
-    outputs = network.outputs(np.stack(pixels))
-    return ModelOutputs(outputs.logits.cpu(), features=outputs.require_features().cpu())
+    outputs = network.outputs(np.stack(pixels), gradients=True)
+    gradients = outputs.gradients and LayerGradients(outputs.gradients.energies.cpu(), outputs.gradients.layers)
+    return ModelOutputs(outputs.logits.cpu(), features=outputs.require_features().cpu(), gradients=gradients)
 
 
 def _joined(parts: Sequence[ModelOutputs]) -> ModelOutputs:
     logits = torch.cat([part.logits for part in parts])
-    return ModelOutputs(logits, features=torch.cat([part.require_features() for part in parts]))
+    features = torch.cat([part.require_features() for part in parts])
+    found = [part.gradients for part in parts if part.gradients is not None]
+    if not found:
+        return ModelOutputs(logits, features=features)
+    energies = torch.cat([gradients.energies for gradients in found])
+    return ModelOutputs(logits, features=features, gradients=LayerGradients(energies, found[0].layers))
 
 
 def _as_tensor(texts: Sequence[object]) -> Tensor:

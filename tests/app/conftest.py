@@ -9,8 +9,10 @@ import pytest
 
 from app.client import AsyncClient, Client
 from app.keys import ApiKey, Scope
+from tests.fixtures.formed import formed, formed_store, plain_predictor
 from tests.fixtures.server import launch
 
+__all__ = ["formed", "formed_store", "plain_predictor"]
 MODEL = "efficientnet-lite0"
 
 

@@ -47,6 +47,7 @@ def test_variables_are_read(monkeypatch):
         ("API_KEYS", "only-a-name"),
         ("LOG_LEVEL", "verbose"),
         ("QUEUE_ITEMS", "63"),
+        ("EXACT_SECONDS", "-1"),
     ],
 )
 def test_bad_values_are_refused(monkeypatch, name, value):

@@ -114,7 +114,7 @@ def test_folding_and_fixing_the_size_change_no_feature(network, dtype, tolerance
     state = {name: value.clone() for name, value in trunk.state_dict().items()}
     expected = trunk(images)
 
-    folded = network.kind.for_size(fold_batch_norm(trunk, images), images)
+    folded = network.kind.for_size(fold_batch_norm(trunk, images), images, ())
 
     assert (folded(images) - expected).abs().max() <= tolerance * expected.abs().max()
     assert all(torch.equal(value, state[name]) for name, value in trunk.state_dict().items())

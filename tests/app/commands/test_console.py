@@ -92,6 +92,19 @@ def test_a_scored_image_fits_into_80_columns(images):
     assert " ".join(console.HOW_TO_READ_SCORES.split()) in " ".join(terminal.text.split())
 
 
+def test_forms_are_named_and_a_missing_percentile_is_a_dash():
+    scores = [Uncertainty(167.3394, None, "epistemic", "exact"), Uncertainty(3.0, 1.0, "epistemic", "last_layer")]
+    images = [ScoredImage("pred", "cat.jpg", "tabby", 0, 0.5, 0.5, (), {"epistemic": score}) for score in scores]
+    terminal = Terminal(width=80)
+    console.show_scores(terminal.console, images, "m version 1")
+    assert max(map(len, terminal.lines)) <= 80
+    rows = [line.split() for line in terminal.lines]
+    exact, last_layer = (row for row in rows if "cat.jpg" in row)
+    assert exact[4:] == ["epistemic", "167", "-", "epistemic"]
+    assert last_layer[4:] == ["epistemic", "3", "██████", "100%", "epistemic"]
+    assert [rows[rows.index(row) + 1][-1] for row in (exact, last_layer)] == ["exact", "last_layer"]
+
+
 def test_what_failed_is_named_with_its_reason(images):
     terminal = Terminal(width=80, colour=True)
     console.show_scores(terminal.console, images, "m version 1")

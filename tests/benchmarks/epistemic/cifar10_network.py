@@ -7,6 +7,8 @@ crops and flips, bfloat16. Seeded; half an hour on one core.
 import argparse
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,6 +19,7 @@ from tests.benchmarks.epistemic.strips import normalised, read_strips
 
 DATA = Path(os.environ.get("HOWSURE_TEST_DATA", "../shared/data"))
 WEIGHTS = Path("build/epistemic/cifar10-resnet20.pt")
+PRINT = partial(print, flush=True)
 
 
 class Block(nn.Module):
@@ -57,9 +60,17 @@ class ResNet20(nn.Module):
 
 
 def train(
-    network: nn.Module, pixels: Tensor, labels: Tensor, *, epochs: int, seed: int, batch: int = 128, rate: float = 0.2
+    network: nn.Module,
+    pixels: Tensor,
+    labels: Tensor,
+    *,
+    epochs: int,
+    seed: int,
+    batch: int = 128,
+    rate: float = 0.2,
+    tell: Callable[[str], None] = PRINT,
 ) -> None:
-    """In place, on the device of the network's parameters."""
+    """In place, on the device of the network's parameters; `tell` gets a line an epoch."""
     generator = torch.Generator().manual_seed(seed)
     steps = epochs * (len(labels) // batch)
     optimiser = torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9, nesterov=True, weight_decay=5e-4)
@@ -76,7 +87,7 @@ def train(
             loss.backward()
             optimiser.step()
             cycle.step()
-        print(f"epoch {epoch + 1}: last loss {loss.item():.3f}, {time.perf_counter() - began:.0f} s", flush=True)
+        tell(f"epoch {epoch + 1}: last loss {loss.item():.3f}, {time.perf_counter() - began:.0f} s")
     network.eval().requires_grad_(False)
 
 

@@ -128,7 +128,8 @@ def top_directions(head: LinearHead, features: Tensor, count: int) -> list[Tenso
 def channel_norms(term: Term) -> Tensor:
     """(N, O): squared gradient norms of each output channel of a layer."""
     if isinstance(term, Outer):
-        built = wide(term.outputs.mT @ term.inputs.values)
-        return built.square().sum(dim=3).flatten(1)
+        # sum_ts o_td o_sd (i_t · i_s): the Gram form of one channel, as in `Outer`.
+        products = term.outputs * (term.inputs.gram() @ term.outputs)
+        return wide(products).sum(dim=2).flatten(1).clamp_min(0)
     assert isinstance(term, Direct)
-    return wide(term.values).flatten(2).square().sum(dim=2) if term.values.ndim > 2 else wide(term.values).square()
+    return wide(term.values).square().flatten(2).sum(dim=2) if term.values.ndim > 2 else wide(term.values).square()

@@ -80,6 +80,12 @@ SERVERS = (
         (
             Variant("howsure", "calibrated, every score, multipart", "/v1/images/score", contains=SCORED),
             Variant("howsure-raw", "the same, raw body", "/v1/images/score", multipart=False, contains=SCORED),
+            Variant(
+                "howsure-no-gradients",
+                "every score, the epistemic one by its last layer alone: no backward pass",
+                "/v1/images/score?scores=entropy,max_prob,energy,epistemic:last_layer",
+                contains=SCORED,
+            ),
             Variant("howsure-one-score", "one score, multipart", "/v1/images/score?scores=entropy", contains=SCORED),
         ),
         {"HOWSURE_PORT": "{port}", "HOWSURE_LOG_LEVEL": "WARNING"},

@@ -19,7 +19,7 @@ from tests.benchmarks.contenders import raw_names
 
 RESULTS = Path(__file__).parent / "results"
 BEST_RAW = "best raw loop"
-REFERENCES = ("litserve", "litserve-workers", "fastapi", BEST_RAW)
+REFERENCES = ("litserve", "litserve-workers", "fastapi", "howsure-no-gradients", BEST_RAW)
 PACKAGES = ("torch", "torchvision", "pillow", "fastapi", "uvicorn", "litserve", "timm")
 DISTURBED_CORES = 0.2
 FIELDS = ("requests_per_second", "p50_ms", "p99_ms", "cores", "other_cores")

@@ -4,6 +4,7 @@ import pytest
 
 from models.core.atomic import json_bytes
 from models.core.errors import CheckpointError
+from models.core.gradient_plan import GradientPlan
 from models.core.manifest import Manifest
 from tests.fixtures.made_version import made_version
 
@@ -69,3 +70,20 @@ def test_a_missing_field_is_named(fields, name):
 def test_a_field_of_another_shape_is_refused(fields, name, value):
     with pytest.raises(CheckpointError, match=r"manifest\.json"):
         Manifest.from_json(json.dumps(fields | {name: value}))
+
+
+def test_a_manifest_of_the_first_format_has_no_gradients(fields):
+    del fields["gradients"]
+    old = fields | {"format": 1}
+    assert Manifest.from_json(json.dumps(old)).gradients is None
+    with pytest.raises(CheckpointError, match="gradients"):
+        Manifest.from_json(json.dumps(old | {"format": 2}))
+
+
+def test_a_gradient_plan_survives_json_and_is_checked(fields):
+    fields["gradients"] = {"depth": 3, "directions": 2, "perturbations": 1, "sigma": 0.1, "seed": 4}
+    read = Manifest.from_json(json.dumps(fields))
+    assert read.gradients == GradientPlan(3, 2, 1, 0.1, 4)
+    assert json.loads(json_bytes(read.to_dict())) == fields
+    with pytest.raises(CheckpointError, match="depth"):
+        Manifest.from_json(json.dumps(fields | {"gradients": fields["gradients"] | {"depth": 0}}))

@@ -5,6 +5,7 @@ import safetensors.torch
 import torch
 
 from models.backbones.prepared import prepare
+from models.core.gradient_plan import GradientPlan
 from models.core.image import ImageError
 from models.data.labelled_image import LabelledImage
 from models.training import labelled_outputs as module
@@ -104,3 +105,16 @@ def test_a_damaged_part_is_not_taken(network, images, tmp_path):
 def test_collect_refuses_a_row_that_cannot_be_read(network):
     with pytest.raises(ImageError):
         collect(network, [LabelledImage("a", b"torn", 0)])
+
+
+def test_gradients_are_kept_where_the_network_gives_them(tiny, images, tmp_path):
+    plan = GradientPlan(depth=3, directions=1)
+    network = prepare(tiny.network, "timm", tiny.plan.recipe.input_spec, CPU, "float32", plan=plan)
+    names = list(images)
+    damaged = images | {name: b"torn" for name in names[4:8]}  # a whole part without a readable row
+    run(network, damaged, tmp_path)
+    found = gather(tmp_path).outputs.gradients
+    rows = [LabelledImage(name, images[name], 1) for name in names if damaged[name] != b"torn"]
+    whole = collect(network, rows).outputs.gradients
+    assert found.layers == whole.layers
+    torch.testing.assert_close(found.energies, whole.energies, rtol=1e-3, atol=0)

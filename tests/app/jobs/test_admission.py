@@ -18,8 +18,8 @@ def admit(tiny_store):
     """`admit(content, **request)`: check a job on these outputs; `content` may be a dataset's id."""
     settings = Settings(store=tiny_store.root)
 
-    def admit(content, type="calibrate", model="tiny", **params):
-        dataset = content if isinstance(content, str) else add_dataset(settings, "outputs.csv", content)
+    def admit(content, type="calibrate", model="tiny", name="outputs.csv", **params):
+        dataset = content if isinstance(content, str) else add_dataset(settings, name, content)
         request = {"type": type, "model": model, "dataset": dataset, "params": params}
         checked = TypeAdapter(JobRequest).validate_python(request)
         check_admission(tiny_store, DatasetCatalog.of(settings), checked)
@@ -85,3 +85,16 @@ def test_a_version_that_needs_features(admit, clipped, tiny_store, type):
     assert pointer == "/dataset"
     assert "feature_clipping needs features" in detail
     admit(outputs_table(40, features=3), type, version=version)
+
+
+def test_gradients_need_images(admit):
+    pointer, detail = refused(admit, outputs_table(80, features=3), "epistemic_reference")
+    assert pointer == "/dataset"
+    assert "is a table, which has no gradients: send the images themselves" in detail
+
+
+def test_rows_of_an_epistemic_reference(admit, digit_archive):
+    digits = {"content": digit_archive.path.read_bytes(), "type": "epistemic_reference", "name": "digits.zip"}
+    admit(**digits, exact_rows=60)
+    assert refused(admit, **digits, exact_rows=61)[0] == "/params/exact_rows"
+    assert "12 rows to fit on" in refused(admit, **digits, fit_share=0.1)[1]

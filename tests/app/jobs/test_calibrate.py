@@ -140,10 +140,10 @@ def test_somebody_else_activates_in_the_last_moment(staged_job, store, clipped, 
     job = staged_job(outputs_table(ROWS), method="temperature")
     job.run("outputs", "fit", "publish")
 
-    def late(bench, _):
+    def late(*_):
         store.activate("tiny", 2, actor="somebody", reason="now")
 
-    monkeypatch.setattr("app.jobs.calibrate._objection", late)
+    monkeypatch.setattr("app.jobs.publishing._objection", late)
     assert job.run("promote")["why"].startswith("version 2 is the active one")
     assert [move.actor for move in store.active("tiny").history] == ["test", "somebody"]
 

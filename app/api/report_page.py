@@ -6,6 +6,7 @@ from typing import Any
 
 from app.api.reliability import reliability_svg
 from app.api.report_decision import gate_section, selection_section
+from app.api.report_epistemic import epistemic_section
 from app.api.report_tables import compared_table, measures_table, worst_classes_table
 from app.api.risk_coverage import risk_coverage_svg
 from models.core.manifest import Manifest
@@ -53,6 +54,7 @@ def version_report_page(model: str, version: int, manifest: Manifest) -> str:
         classes=manifest.classes,
         gate=manifest.report.get("gate"),
         selection=manifest.report.get("selection"),
+        epistemic=manifest.report.get("epistemic"),
     )
 
 
@@ -64,6 +66,7 @@ def report_page(
     classes: Sequence[str] = (),
     gate: Mapping[str, Any] | None = None,
     selection: Mapping[str, Any] | None = None,
+    epistemic: Mapping[str, Any] | None = None,
 ) -> str:
     """Warnings first, then what was decided, then each precision and data set. Everything given is escaped."""
     precisions = list(dict.fromkeys(each["precision"] for each in evaluations))
@@ -74,6 +77,7 @@ def report_page(
         + f'<p class="note">{escape(" ".join((*notes, _method(evaluations))))}</p>'
         + (gate_section(gate) if gate else "")
         + (selection_section(selection) if selection else "")
+        + (epistemic_section(epistemic) if epistemic else "")
         + "".join(_precision(evaluations, precision, classes) for precision in precisions)
         + f'<h2>How to read it</h2><p class="note">{LEGEND}</p></html>\n'
     )

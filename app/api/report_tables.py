@@ -49,7 +49,7 @@ def worst_classes_table(found: Mapping[str, Any], classes: Sequence[str]) -> str
     if not found["worst_classes"]:
         return '<p class="note">No class stands out: the gaps between classes are no larger than chance makes them.</p>'
     rows = (
-        _row(
+        table_row(
             [
                 escape(classes[each["class_index"]] if classes else f"class {each['class_index']}"),
                 str(each["count"]),
@@ -59,25 +59,27 @@ def worst_classes_table(found: Mapping[str, Any], classes: Sequence[str]) -> str
         )
         for each in found["worst_classes"]
     )
-    return _table(["predicted class", "rows", "confidence", "share right", "ECE", "gap, shrunk"], rows)
+    return table(["predicted class", "rows", "confidence", "share right", "ECE", "gap, shrunk"], rows)
 
 
-def _measures(columns: Mapping[str, Mapping[str, Any]]) -> str:
-    rows = (
-        _row([escape(title), *(_figure(found, name) for found in columns.values())])
-        for title, name in MEASURES
-        if any(_value(found, name) is not None for found in columns.values())
-    )
-    return _table(["measure", *columns], rows)
-
-
-def _table(heads: Iterable[str], rows: Iterable[str]) -> str:
+def table(heads: Iterable[str], rows: Iterable[str]) -> str:
+    """`rows` are HTML as `table_row` gives it."""
     head = "".join(f"<th>{escape(text)}</th>" for text in heads)
     return f'<div class="wide"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
 
 
-def _row(cells: Iterable[str]) -> str:
+def table_row(cells: Iterable[str]) -> str:
+    """`cells` are HTML."""
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def _measures(columns: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = (
+        table_row([escape(title), *(_figure(found, name) for found in columns.values())])
+        for title, name in MEASURES
+        if any(_value(found, name) is not None for found in columns.values())
+    )
+    return table(["measure", *columns], rows)
 
 
 def _figure(found: Mapping[str, Any], name: str) -> str:

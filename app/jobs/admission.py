@@ -27,6 +27,10 @@ def check_admission(store: CheckpointStore, datasets: DatasetCatalog, job: Any) 
     if job.type == "calibrate":
         _check_rows(record, job.params.fit_share)
         _check_features(record, job.params.method, "/params/method")
+    elif job.type == "epistemic_reference":
+        _check_images(record)
+        _check_rows(record, job.params.fit_share)
+        _check_exact_rows(record, job.params)
 
 
 def _check_form(manifest: Manifest, record: DatasetRecord, model: str) -> None:
@@ -65,6 +69,18 @@ def _check_rows(record: DatasetRecord, fit_share: float) -> None:
                 f"{rows} rows to {use} on, at least {FEWEST_ROWS} are needed: {record.id} has {record.good} good rows"
             )
             raise _refusal("/dataset", detail)
+
+
+def _check_images(record: DatasetRecord) -> None:
+    if record.kind != "images":
+        raise _refusal("/dataset", f"{record.id} is a table, which has no gradients: send the images themselves")
+
+
+def _check_exact_rows(record: DatasetRecord, params: Any) -> None:
+    fitting = round(record.good * params.fit_share)
+    if params.exact_rows > fitting:
+        detail = f"{params.exact_rows} rows to score exactly, but {fitting} are fitted on: ask for no more than those"
+        raise _refusal("/params/exact_rows", detail)
 
 
 def _refusal(pointer: str, detail: str) -> InvalidError:

@@ -1,5 +1,6 @@
 """What a stage works with: the base version, its network, the labelled data, and the outputs collected so far."""
 
+import copy
 import json
 from collections.abc import Sequence
 from functools import cached_property
@@ -37,6 +38,7 @@ class Bench:
         # Who may bind where, and with which key, is the server's concern.
         self.settings = Settings(host="127.0.0.1", api_keys=())
         self.store = CheckpointStore(self.settings.store)
+        self.outputs = context.folder / "outputs"
 
     @cached_property
     def base(self) -> int:
@@ -58,6 +60,13 @@ class Bench:
     def data(self) -> Dataset:
         return DatasetCatalog.of(self.settings).open(self.spec.dataset)
 
+    @property
+    def images(self) -> ImageDataset:
+        """The data. Raises DataError for a table."""
+        if not isinstance(self.data, ImageDataset):
+            raise DataError(f"{self.data.name} is a table of outputs: send the images themselves")
+        return self.data
+
     @cached_property
     def labels(self) -> dict[str, int]:
         """Row name → class index of the model. Raises DataError for labels that the model does not have."""
@@ -78,15 +87,25 @@ class Bench:
         self.context.log(f"the epistemic score is that of the last layer alone: {found}")
         return None
 
+    def with_plan(self, plan: GradientPlan, outputs: str) -> "Bench":
+        """The same, but that gradients are taken by this plan, and outputs lie in this folder of the job's own."""
+        other = copy.copy(self)
+        other.plan = plan
+        other.outputs = self.context.folder / outputs
+        return other
+
     def stored_network(self) -> nn.Module:
         backbone = self.manifest.backbone
         return build_network(backbone, self.store.read_weights(backbone.sha256))
 
+    @property
+    def device(self) -> torch.device:
+        return choose_device(self.settings.device)
+
     def network(self, precision: str) -> PreparedNetwork:
         """As it is served."""
         kind, spec = self.manifest.backbone.kind, self.manifest.input_spec
-        device = choose_device(self.settings.device)
-        return prepare(self.stored_network(), kind, spec, device, precision, plan=self.plan)
+        return prepare(self.stored_network(), kind, spec, self.device, precision, plan=self.plan)
 
     def calibrator(self, network: PreparedNetwork) -> Calibrator | None:
         """That of the base version, in the network's precision."""
@@ -100,36 +119,39 @@ class Bench:
         """Run the network over the images of these rows in every precision; a table has its outputs already."""
         if isinstance(self.data, OutputDataset):
             self._check_columns(self.data)
-        elif isinstance(self.data, ImageDataset):
-            share = until / len(self.manifest.precisions)
-            for turn, precision in enumerate(self.manifest.precisions):
-                self._collect(self.data, names, precision, turn * share, share)
+            return
+        share = until / len(self.manifest.precisions)
+        for turn, precision in enumerate(self.manifest.precisions):
+            self.collect_in(precision, names, turn * share, share)
 
-    def collected(self, precision: str, names: Sequence[str]) -> tuple[tuple[str, ...], LabelledOutputs]:
-        """The rows of `names` that could be read, and their outputs and labels."""
-        if isinstance(self.data, OutputDataset):
-            kept, outputs = tuple(names), self._table(self.data, names)
-        else:
-            found = gather(self.context.folder / "outputs" / precision)
-            places = {name: place for place, name in enumerate(found.names)}
-            kept = tuple(name for name in names if name in places)
-            outputs = found.outputs.take(torch.tensor([places[name] for name in kept], dtype=torch.int64))
-        return kept, LabelledOutputs(outputs, torch.tensor([self.labels[name] for name in kept]))
+    def collect_in(self, precision: str, names: Sequence[str], begin: float, share: float) -> None:
+        """Run the network over the images of these rows; the job's progress goes from `begin` up by `share`.
 
-    def _collect(self, data: ImageDataset, names: Sequence[str], precision: str, begin: float, share: float) -> None:
+        Raises DataError for a table, and where too many images cannot be read.
+        """
         network = self.network(precision)
 
         def told(done: int) -> None:
             message = f"{done} of {len(names)} images, {precision}"
             self.context.report(begin + share * done / len(names), message)
 
-        folder = self.context.folder / "outputs" / precision
-        bad = collect_in_parts(network, names, data.contents, folder, told)
+        bad = collect_in_parts(network, names, self.images.contents, self.outputs / precision, told)
         for row in bad:
             self.context.log(f"left out {row.name}: {row.reason}")
         if len(bad) > LARGEST_BAD_SHARE * len(names):
             first = f"{bad[0].name}: {bad[0].reason}"
             raise DataError(f"{len(bad)} of {len(names)} images cannot be read, the first is {first}")
+
+    def collected(self, precision: str, names: Sequence[str]) -> tuple[tuple[str, ...], LabelledOutputs]:
+        """The rows of `names` that could be read, and their outputs and labels."""
+        if isinstance(self.data, OutputDataset):
+            kept, outputs = tuple(names), self._table(self.data, names)
+        else:
+            found = gather(self.outputs / precision)
+            places = {name: place for place, name in enumerate(found.names)}
+            kept = tuple(name for name in names if name in places)
+            outputs = found.outputs.take(torch.tensor([places[name] for name in kept], dtype=torch.int64))
+        return kept, LabelledOutputs(outputs, torch.tensor([self.labels[name] for name in kept]))
 
     def _check_columns(self, data: OutputDataset) -> None:
         classes = len(self.manifest.classes)

@@ -3,18 +3,15 @@
 Each stage leaves files in the job's folder, so that it can be begun again wherever it was interrupted.
 """
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from app.jobs.bench import Bench
+from app.jobs.parts import fit_and_report
+from app.jobs.publishing import keep, kept, promote_kept
 from app.jobs.stage import StageContext
 from models.backbones.prepared import PreparedNetwork
-from models.core.checkpoint import read_version, write_version
-from models.core.errors import DataError
-from models.data.dataset import OutputDataset
-from models.data.splits import split
 from models.pipeline import stored_scores
 from models.training.build import Fitted, Part, Recipe, Serving, fit, make_version, with_head
 from models.training.gate import Gate
@@ -23,7 +20,6 @@ from models.uncertainty import SCORES
 
 COLLECTED, FITTED = 0.7, 0.95  # progress at the end of these stages
 AUTO = "auto"
-FEWEST_ROWS = 20
 
 
 def collect(context: StageContext) -> dict[str, Any]:
@@ -37,7 +33,7 @@ def collect(context: StageContext) -> dict[str, Any]:
 def fit_candidate(context: StageContext) -> dict[str, Any]:
     """Fit on one part of the rows, report on the other, and put the candidate version into the job's folder."""
     bench = Bench(context)
-    parts = {precision: _parts(bench, precision) for precision in bench.manifest.precisions}
+    parts = {precision: fit_and_report(bench, precision) for precision in bench.manifest.precisions}
     selection = _select(bench, parts) if context.spec.params["method"] == AUTO else None
     recipe = _recipe(bench, selection)
     fitted: dict[str, Fitted] = {}
@@ -51,34 +47,16 @@ def fit_candidate(context: StageContext) -> dict[str, Any]:
     extra: dict[str, Any] = {"gate": gate, "base": bench.base, "unjudged": _unjudged(bench)}
     if selection is not None:
         extra["selection"] = asdict(selection)
-    _keep(context, recipe, fitted, extra)
+    if "epistemic" in bench.manifest.report:
+        extra["epistemic"] = bench.manifest.report["epistemic"]  # the calibrator does not touch that score
+    keep(context, make_version(recipe, fitted, extra))
     _tell(context, evaluations, gate)
     return {"method": recipe.calibrator, "gate": gate}
 
 
-def publish(context: StageContext) -> dict[str, Any]:
-    """Into the store, once: a version that is there already keeps its number."""
-    number = Bench(context).store.publish(context.spec.model, read_version(context.folder / "version"))
-    context.report(0.98, f"published as version {number}")
-    context.log(f"published as version {number}")
-    return {"version": number}
-
-
 def promote(context: StageContext) -> dict[str, Any]:
     """Make the new version the active one, if the gate holds and nobody has moved the pointer meanwhile."""
-    bench, spec = Bench(context), context.spec
-    version = bench.store.publish(spec.model, read_version(context.folder / "version"))
-    reason = f"job {spec.id}"
-    active = bench.store.active(spec.model)
-    if any(move.version == version and move.reason.startswith(reason) for move in active.history):
-        return {"promoted": True, "why": "the gate held"}
-    why = _objection(bench, active.version)
-    if why is None:
-        told = {"actor": spec.created_by, "reason": f"{reason}: the gate held"}
-        now = bench.store.activate(spec.model, version, instead_of=bench.base, **told).version
-        why = None if now == version else _moved(bench, now)
-    context.log(f"version {version} is active now" if why is None else f"version {version} stays a candidate: {why}")
-    return {"promoted": why is None, "why": why or "the gate held"}
+    return promote_kept(context, kept(context).manifest.report["gate"])
 
 
 def _unjudged(bench: Bench) -> list[str]:
@@ -92,32 +70,6 @@ def _unjudged(bench: Bench) -> list[str]:
                 f" ({before:.3f} before, {after:.3f} after): a job `evaluate` on it tells."
             )
     return inherited
-
-
-def _parts(bench: Bench, precision: str) -> tuple[Part, Part]:
-    params, names = bench.spec.params, bench.data.names
-    sizes = round(len(names) * params["fit_share"])
-    fitting, judged = split(names, params["seed"], sizes, len(names) - sizes)
-    fit_part = _part(bench, precision, "fit", fitting, "fitted on these rows: not evidence")
-    return fit_part, _part(bench, precision, "report", judged, _evidence(bench, fit_part))
-
-
-def _evidence(bench: Bench, fitting: Part) -> str:
-    """How far to trust a figure on the rows that are reported on."""
-    told = "rows of the same data, not fitted on"
-    fitted = [use for use in bench.manifest.data if use.role == "fit" and use.sha256 == fitting.sha256]
-    if any(use.fingerprint != fitting.use().fingerprint for use in fitted):
-        told += "; the serving version was fitted on some of them, which favours it"
-    if isinstance(bench.data, OutputDataset):
-        told += "; outputs as given, which do not say in what precision they were computed"
-    return told
-
-
-def _part(bench: Bench, precision: str, role: str, names: Sequence[str], note: str) -> Part:
-    kept, found = bench.collected(precision, names)
-    if len(kept) < FEWEST_ROWS:
-        raise DataError(f"{len(kept)} rows to {role} on, at least {FEWEST_ROWS} are needed: send more rows")
-    return Part(bench.data.name, bench.data.sha256, role, kept, found, note)
 
 
 def _select(bench: Bench, parts: Mapping[str, tuple[Part, Part]]) -> Selection:
@@ -149,15 +101,6 @@ def _serving(bench: Bench, network: PreparedNetwork) -> Serving:
     return Serving(bench.calibrator(network), stored_scores(network, bench.version))
 
 
-def _keep(context: StageContext, recipe: Recipe, fitted: Mapping[str, Fitted], extra: Mapping[str, Any]) -> None:
-    folder, beside = context.folder / "version", context.folder / "version.tmp"
-    for left in (folder, beside):
-        shutil.rmtree(left, ignore_errors=True)
-    beside.mkdir()
-    write_version(beside, make_version(recipe, fitted, extra))
-    beside.rename(folder)
-
-
 def _tell(context: StageContext, evaluations: Sequence[Mapping[str, Any]], gate: Mapping[str, Any]) -> None:
     shown = next(row for row in evaluations if row["role"] == "report")
     metrics = {
@@ -167,18 +110,3 @@ def _tell(context: StageContext, evaluations: Sequence[Mapping[str, Any]], gate:
     }
     context.report(FITTED, "fitted and judged", metrics)
     context.log("the gate holds" if gate["held"] else f"the gate does not hold: {'; '.join(gate['reasons'])}")
-
-
-def _objection(bench: Bench, active: int) -> str | None:
-    report = read_version(bench.context.folder / "version").manifest.report
-    if not bench.spec.params["promote"]:
-        return "the job was not to promote"
-    if not report["gate"]["held"]:
-        return "; ".join(report["gate"]["reasons"])
-    if active != bench.base:
-        return _moved(bench, active)
-    return None
-
-
-def _moved(bench: Bench, active: int) -> str:
-    return f"version {active} is the active one, and the job compared with version {bench.base}"

@@ -1,10 +1,21 @@
 """What each stage of a job does: type of job → stage → function. Only a job's child process imports this."""
 
-from app.jobs.calibrate import collect, fit_candidate, promote, publish
-from app.jobs.evaluate import collect_all, report
+from app.jobs import calibrate, epistemic_reference, evaluate
+from app.jobs.publishing import publish
 from app.jobs.stage import Stage
 
 STAGES: dict[str, dict[str, Stage]] = {
-    "calibrate": {"outputs": collect, "fit": fit_candidate, "publish": publish, "promote": promote},
-    "evaluate": {"outputs": collect_all, "report": report},
+    "calibrate": {
+        "outputs": calibrate.collect,
+        "fit": calibrate.fit_candidate,
+        "publish": publish,
+        "promote": calibrate.promote,
+    },
+    "epistemic_reference": {
+        "outputs": epistemic_reference.collect,
+        "fit": epistemic_reference.fit_candidate,
+        "publish": publish,
+        "promote": epistemic_reference.promote,
+    },
+    "evaluate": {"outputs": evaluate.collect_all, "report": evaluate.report},
 }

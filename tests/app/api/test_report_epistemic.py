@@ -25,8 +25,8 @@ EPISTEMIC = {
             "rows": 40,
             "wrong": 7,
             "scores": {
-                "epistemic": {"auroc": {"value": 0.812, "low": 0.701, "high": 0.899}, "aurc": 0.1234},
                 "serving": {"auroc": None, "aurc": 0.25},
+                "epistemic": {"auroc": {"value": 0.812, "low": 0.701, "high": 0.899}, "aurc": 0.1234},
             },
             "spearman": {"last_layer": 0.961, "exact": None, "exact_rows": 0},
             "parts": [
@@ -51,8 +51,7 @@ def test_every_figure_is_there(text):
         "60 rows of photos &lt;1&gt;. Judged on rows of the same data &amp; others.",
         "Its gate did not hold. AUROC fell. no AUROC in bfloat16.",
         "float32: 40 rows, 7 wrong",
-        "epistemic, this version 0.812 0.701 to 0.899 0.123",
-        "epistemic, serving then - 0.250",
+        "epistemic, this version 0.812 0.701 to 0.899 0.123 epistemic, serving then - 0.250",
         "of the last layer 0.961, with the exact form - on 0 fitted rows",
         "0.0 to 0.1 5 0.800 0.1 to 0.2 0 -",
         "1 0.05 0.7100 2 (chosen) 0.05 0.7200",

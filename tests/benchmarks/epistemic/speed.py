@@ -1,16 +1,18 @@
 """What the epistemic score costs and how near the fast form is: `python -m tests.benchmarks.epistemic.speed`.
 
-Every way in one process, in turn, on one core; ratios are taken round by round. Memory is that of a process of its own
-for each way, above one that has made a forward pass of one image. Half an hour; let the machine do nothing else.
+Every way in one process, in turn, on one core; ratios are taken round by round. Memory is the peak of a process of its
+own for each way, above what that holds with its network and images. Let the machine do nothing else.
 """
 
 import argparse
 import copy
-import resource
+import ctypes
+import gc
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from statistics import median
 
 import torch
@@ -32,6 +34,7 @@ from tests.benchmarks.epistemic.ways import Way
 
 FORWARD = "forward pass"
 NAMES = ("cifar10", "lite0")
+PEAK_RESET = Path("/proc/self/clear_refs")
 FEW = 3  # classes that the slowest ways are timed for where there are a thousand
 
 
@@ -110,7 +113,7 @@ def timed(found: Mapping[str, tuple[Way, int, float]], images: Tensor, rounds: i
 
 
 def memory(name: str, way: str, count: int) -> float:
-    """MiB that `way` needs for a batch above what a process holds after a forward pass of one image."""
+    """MiB that `way` needs for a batch at most, above what its process holds before."""
     command = [sys.executable, "-m", "tests.benchmarks.epistemic.speed", "--memory", name, way, str(count)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
@@ -119,10 +122,19 @@ def print_memory(name: str, way: str, count: int) -> None:
     subject = subject_of(name)
     images = images_of(name, subject, count)
     call = choices(name, subject, images)[way][0]
-    call(images[:1])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    call(images[:1])  # makes kernels
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    PEAK_RESET.write_text("5")
+    before = resident("VmRSS")
     call(images)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print((resident("VmHWM") - before) / 1024)
+
+
+def resident(field: str) -> int:
+    """KiB of this process: VmRSS now, VmHWM at most since the last reset."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(field)).split()[1])
 
 
 def agreement(name: str, subject: Subject, images: Tensor) -> dict[str, float]:

@@ -1,0 +1,38 @@
+"""The rows that a job fits on and the others, which it reports on, with the outputs for them."""
+
+from collections.abc import Sequence
+
+from app.jobs.bench import Bench
+from models.core.errors import DataError
+from models.data.dataset import OutputDataset
+from models.data.splits import split
+from models.training.build import Part
+
+FEWEST_ROWS = 20
+
+
+def fit_and_report(bench: Bench, precision: str) -> tuple[Part, Part]:
+    """By the job's `fit_share` and `seed`. Raises DataError where either has too few rows."""
+    params, names = bench.spec.params, bench.data.names
+    sizes = round(len(names) * params["fit_share"])
+    fitting, judged = split(names, params["seed"], sizes, len(names) - sizes)
+    fit_part = _part(bench, precision, "fit", fitting, "fitted on these rows: not evidence")
+    return fit_part, _part(bench, precision, "report", judged, _evidence(bench, fit_part))
+
+
+def _evidence(bench: Bench, fitting: Part) -> str:
+    """How far to trust a figure on the rows that are reported on."""
+    told = "rows of the same data, not fitted on"
+    fitted = [use for use in bench.manifest.data if use.role == "fit" and use.sha256 == fitting.sha256]
+    if any(use.fingerprint != fitting.use().fingerprint for use in fitted):
+        told += "; the serving version was fitted on some of them, which favours it"
+    if isinstance(bench.data, OutputDataset):
+        told += "; outputs as given, which do not say in what precision they were computed"
+    return told
+
+
+def _part(bench: Bench, precision: str, role: str, names: Sequence[str], note: str) -> Part:
+    kept, found = bench.collected(precision, names)
+    if len(kept) < FEWEST_ROWS:
+        raise DataError(f"{len(kept)} rows to {role} on, at least {FEWEST_ROWS} are needed: send more rows")
+    return Part(bench.data.name, bench.data.sha256, role, kept, found, note)

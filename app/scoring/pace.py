@@ -19,6 +19,11 @@ class Pace:
             an_item = seconds / items
             self._seconds = (1 - NEWEST) * self._seconds + NEWEST * an_item if self._seconds else an_item
 
+    def at_least(self, seconds: float) -> None:
+        """An item takes longer than this."""
+        with self._lock:
+            self._seconds = max(self._seconds, seconds)
+
     def fits(self, items: int, seconds: float) -> bool:
         """Whether so many items should be done in so much time; before a batch was observed any time at all will do.
 

@@ -94,14 +94,22 @@ class Predictor:
 
     def warm_up(self, max_batch: int, cores: int) -> None:
         """Run every batch that can come once, so that no caller pays for kernels being made for a new shape."""
-        spec = self.pipeline.network.input_spec
-        for size, width in product(range(1, max_batch + 1), {1, cores}):
+        network = self.pipeline.network
+        spec = network.input_spec
+        # A compiled network is another one than that which gives gradients.
+        two = network.gradients is not None and network.gradients.trunk is not network.trunk
+        for size, width, cheap in product(range(1, max_batch + 1), {1, cores}, {False, two}):
             use_cores(width)
-            self.pipeline.answer(np.zeros((size, spec.height, spec.width, 3), np.uint8), self.pipeline.scores)
+            pixels = np.zeros((size, spec.height, spec.width, 3), np.uint8)
+            self.pipeline.answer(pixels, self.pipeline.scores, cheap=cheap)
 
     def _fast(self, batch: Sequence[Work]) -> list[bool]:
         """For each item whether its scores come fast; one without such a score goes with those that have them."""
-        wanted = [self._wants_fast(work, len(batch)) for work in batch]
+        # Asked once a request: its items have one form, and each no changes the estimate.
+        answers = {
+            id(work.asked): self._wants_fast(work, len(batch)) for work in {id(w.asked): w for w in batch}.values()
+        }
+        wanted = [answers[id(work.asked)] for work in batch]
         return [True in wanted if its is None else its for its in wanted]
 
     def _wants_fast(self, work: Work, items: int) -> bool | None:

@@ -59,7 +59,10 @@ class ExactWork:
         return not self.predictor.exact_pace.fits(1, self.limits.ends - time.monotonic())
 
     def _learn(self, done: int, seconds: float) -> None:
-        self.predictor.exact_pace.observe(max(1, done), seconds if done else NOTHING_DONE * seconds)
+        if done:
+            self.predictor.exact_pace.observe(done, seconds)
+        else:
+            self.predictor.exact_pace.at_least(NOTHING_DONE * seconds)
 
 
 class Refiner:

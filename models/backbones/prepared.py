@@ -25,7 +25,7 @@ from models.core.manifest import BackboneRecord
 from models.core.method import Dimensions
 from models.core.outputs import LinearHead, ModelOutputs
 from models.gradients.exact import ExactGradients
-from models.gradients.fast import FastGradients
+from models.gradients.fast import FastGradients, check_unshared
 from models.gradients.layers import find_layers
 
 # Measured on the shipped network by `python -m tests.benchmarks.epistemic.ablation`.
@@ -149,9 +149,13 @@ def suggested_plan(network: nn.Module, kind: str, input_spec: InputSpec) -> Grad
     example = example_images(input_spec)
     try:
         layers = find_layers(backbone.trunk, lambda: backbone.trunk(example))
+        depth = max(2, round(DEPTH_SHARE * (len(layers) + 1)))
+        check_unshared(layers, depth - 1)
     except UnsupportedError as error:
         return str(error)
-    return GradientPlan(depth=max(2, round(DEPTH_SHARE * (len(layers) + 1))), directions=DIRECTIONS)
+    if not len(layers):
+        return "the network has no layer with parameters before its last one"
+    return GradientPlan(depth, DIRECTIONS)
 
 
 def _compile(trunk: nn.Module) -> Any:

@@ -1,5 +1,6 @@
 """How a version takes the gradients that its epistemic score needs: part of the manifest, so that scores stay equal."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -9,7 +10,7 @@ class GradientPlan:
     """`depth` last layers of the network with `directions` backward passes each input; see models/gradients/fast.py.
 
     The exact form takes every layer and class. In both, `perturbations` noisy copies of an input (Gaussian, deviation
-    `sigma` in normalised input units) share its gradient. `seed` draws directions and noise, alike for every input.
+    `sigma` in normalised input units) share its gradient. `seed` draws the noise, alike for every input.
     """
 
     depth: int
@@ -23,8 +24,8 @@ class GradientPlan:
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
                 raise ValueError(f"gradients: {name} must be a whole number of at least {least}, got {value!r}")
-        if not self.sigma > 0:
-            raise ValueError(f"gradients: sigma must be above 0, got {self.sigma!r}")
+        if not 0 < self.sigma < math.inf:
+            raise ValueError(f"gradients: sigma must be a number above 0, got {self.sigma!r}")
 
     @classmethod
     def from_dict(cls, found: dict[str, Any]) -> Self:

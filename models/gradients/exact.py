@@ -1,8 +1,7 @@
-"""The exact form of REGrad: every layer, every class, in float32, on the network as it is stored.
+"""The exact form of REGrad: every layer, every class, on the network as it is stored, in the precision it is given.
 
-For C classes that is a backward pass each. The directions are sent back largest first, and those that hold the last
-TOLERANCE of the gradients on the logits are not sent but counted in proportion, which saves most passes of an input
-that the network is certain of. With ten classes 2 to 9 passes are left of 10.
+That is a backward pass a class, less one for an input without noisy copies: the class gradients add up to nothing when
+weighed by p, so C - 1 directions at right angles to √p are all there is. On CUDA torch may convolve in TF32.
 """
 
 import threading
@@ -15,14 +14,12 @@ from torch import Tensor, nn
 from models.core.gradient_plan import GradientPlan
 from models.core.outputs import LayerGradients
 from models.gradients.class_gradients import ClassGradients
-from models.gradients.class_roots import cotangents, rotations
+from models.gradients.class_roots import Reflection, cotangents
 from models.gradients.family import Family, with_perturbed
 from models.gradients.layer_kind import Batch
 from models.gradients.layers import find_layers
 
-TOLERANCE = 1e-5  # share of sum_c p_c ||e_c - p||^2 that may be left out: the energies differ by less than 1e-4
 ROWS = 6  # inputs that go back together at most: more are hardly faster, and hold more memory than a forward pass
-TINY = 1e-30
 
 
 class ExactGradients:
@@ -39,7 +36,7 @@ class ExactGradients:
     def energies(self, images: Tensor, stop: Callable[[], bool] = lambda: False) -> list[LayerGradients | None]:
         """For each of N images its gradients, one row, or None where `stop`, asked before every pass, came first.
 
-        ROWS images at a time, in order: as many passes for each of them as the one among them needs that needs most.
+        ROWS images at a time, in order; each has the same gradients whatever comes with it.
         """
         found: list[LayerGradients | None] = [None] * len(images)
         most = max(1, min(ROWS, self._gradients.rows_at_a_time(self._copies) // self._copies))
@@ -50,14 +47,6 @@ class ExactGradients:
                     found[row] = LayerGradients(mine[None], len(self.layers))
         return found
 
-    @torch.no_grad()
-    def _probabilities(self, inputs: Tensor) -> Tensor:
-        """(N, copies, C) in float64, so that the small eigenvalues keep their digits."""
-        return self._by_image(self._network(inputs))
-
-    def _by_image(self, logits: Tensor) -> Tensor:
-        return logits.double().softmax(dim=1).reshape(-1, self._copies, logits.shape[1])
-
     def _inputs(self, images: Tensor) -> Tensor:
         """(N · copies, ...): each image and its noisy copies side by side."""
         family = Family(perturbations=self.plan.perturbations, sigma=self.plan.sigma)
@@ -67,22 +56,13 @@ class ExactGradients:
         """(N, L) for as many images as fit the memory. Raises _StoppedError."""
         if stop():
             raise _StoppedError
-        inputs = self._inputs(images)
-        values, rotation = rotations(self._probabilities(inputs))
-        count = needed(values)
 
         def directions(logits: Tensor) -> Sequence[Tensor]:
-            return _Directions(rotation[:, :count], self._by_image(logits), logits.dtype, stop)
+            probabilities = logits.double().softmax(dim=1).reshape(len(images), self._copies, -1)
+            return _Directions(probabilities, logits.dtype, stop)
 
-        _, norms = self._gradients.norms(inputs, Batch(len(images), self._copies), directions)
-        covered = values[:, :count].sum(dim=1) / values.sum(dim=1).clamp_min(TINY)
-        return norms.sum(dim=0) / covered.to(norms)[:, None].clamp_min(TINY)
-
-
-def needed(values: Tensor) -> int:
-    """How many of the eigenvalues (N, C), largest first, hold all but TOLERANCE of their sum in every row."""
-    shares = values.cumsum(dim=1) / values.sum(dim=1, keepdim=True).clamp_min(TINY)
-    return min(int((shares < 1 - TOLERANCE).sum(dim=1).max()) + 1, values.shape[1])
+        _, norms = self._gradients.norms(self._inputs(images), Batch(len(images), self._copies), directions)
+        return norms.sum(dim=0)
 
 
 class _StoppedError(Exception):
@@ -90,16 +70,17 @@ class _StoppedError(Exception):
 
 
 class _Directions(Sequence[Tensor]):
-    """Made one by one, since a thousand of a thousand classes would fill the memory; asks whether to stop."""
+    """Cotangents (N · copies, C) for probabilities (N, copies, C), made one by one; asks each time whether to stop."""
 
-    def __init__(self, rotation: Tensor, probabilities: Tensor, dtype: torch.dtype, stop: Callable[[], bool]) -> None:
-        self._rotation = rotation
+    def __init__(self, probabilities: Tensor, dtype: torch.dtype, stop: Callable[[], bool]) -> None:
         self._probabilities = probabilities
+        self._basis = Reflection(probabilities[:, 0])
         self._dtype = dtype
         self._stop = stop
 
     def __len__(self) -> int:
-        return self._rotation.shape[1]
+        copies, classes = self._probabilities.shape[1:]
+        return classes - 1 if copies == 1 else classes
 
     def __getitem__(self, place: int) -> Tensor:  # type: ignore[override]  # slices are not needed
         if place >= len(self):
@@ -107,4 +88,5 @@ class _Directions(Sequence[Tensor]):
         if self._stop():
             raise _StoppedError
         copies = self._probabilities.shape[1]
-        return (cotangents(self._rotation[:, place], self._probabilities) / copies).flatten(0, 1).to(self._dtype)
+        sent = cotangents(self._basis.row(place), self._probabilities) / copies
+        return sent.flatten(0, 1).to(self._dtype)

@@ -74,12 +74,14 @@ def family_score(gradients: ClassGradients, images: Tensor, family: Family, *, s
         plain = with_perturbed(images, family, seed)
         return torch.stack([_score(gradients, copy, family, 1) for copy in plain.unbind(1)]).mean(dim=0)
     copies = 1 + family.perturbations
-    rows = with_perturbed(images, family, seed).flatten(0, 1) if family.perturbations else images
+    rows = with_perturbed(images, family, seed).flatten(0, 1)
     return _score(gradients, rows, family, copies)
 
 
 def with_perturbed(images: Tensor, family: Family, seed: int) -> Tensor:
     """(N, 1 + perturbations, ...): every input and its noisy copies. The same noise for every input."""
+    if not family.perturbations:
+        return images[:, None]
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(family.perturbations, *images.shape[1:], generator=generator) * family.sigma
     return torch.cat([images[:, None], images[:, None] + noise.to(images)], dim=1)

@@ -9,7 +9,9 @@ are sent back, made of the leading eigenvectors of diag(p) - p p' among the most
 
 with a control C = diag(R) that is known for certain: R_d is the squared gradient norm of channel d of the layer before
 the last, where every channel of it feeds one feature alone (convolution or linear layer, norm, activation, pooling).
-There E of that layer comes out exactly. Elsewhere R = 1. The estimator is ours; the benchmarks say how good it is.
+There E of that layer comes out exactly. Elsewhere R = 1. Noisy copies of the input, where the plan has them, share v_k
+and the gradients of the trunk; the last layer's is that of the input itself. The estimator is ours; the benchmarks say
+how good it is.
 """
 
 from collections.abc import Sequence
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from models.core.errors import UnsupportedError
 from models.core.gradient_plan import GradientPlan
 from models.core.outputs import LayerGradients, LinearHead
 from models.gradients.class_roots import cotangents, rotations
@@ -42,6 +45,7 @@ class FastGradients:
         self.head = head
         self.plan = plan
         self.depth = min(plan.depth - 1, len(layers))
+        check_unshared(layers, self.depth)
         self._recorder = Recorder(layers.last(self.depth))
         self.diagonal = self._is_diagonal(example)
 
@@ -90,9 +94,11 @@ class FastGradients:
         return sent
 
     def _combine(self, features: Tensor, directions: Sequence[Tensor], sent: Sequence["_Sent"]) -> LayerGradients:
-        weight = self.head.weight
-        probabilities = self.head.logits(features).softmax(dim=1)
+        # In float64: where the network is certain, float32 leaves nothing of these differences.
+        weight = self.head.weight.double()
+        probabilities = self.head.logits(features).double().softmax(dim=1)
         fisher = probabilities @ weight.square() - (probabilities @ weight).square()  # its diagonal (N, D)
+        fisher = fisher.clamp_min(0).to(features)
         squares = torch.stack([direction.square() for direction in directions]).sum(dim=0)
         control = torch.ones_like(features)
         if self.diagonal:
@@ -100,8 +106,15 @@ class FastGradients:
             control = control / squares.clamp_min(TINY)
         scale = (fisher * control).sum(dim=1) / (squares * control).sum(dim=1).clamp_min(TINY)
         energies = torch.stack([each.energies for each in sent]).sum(dim=0) * scale[:, None]
-        last = last_layer_energy(probabilities, features)
+        last = last_layer_energy(probabilities, features).to(features)
         return LayerGradients(torch.cat([energies, last[:, None]], dim=1), len(self.layers) + 1)
+
+
+def check_unshared(layers: Layers, depth: int) -> None:
+    """Raises UnsupportedError for a parameter with several uses in the last layers: their gradients add up first."""
+    for member in layers.last(depth):
+        if any(id(parameter) in layers.shared for parameter in member.module.parameters(recurse=False)):
+            raise UnsupportedError(f"{member.name} shares its parameters with another layer; the fast form cannot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +124,17 @@ class _Sent:
 
 
 def top_directions(head: LinearHead, features: Tensor, count: int) -> list[Tensor]:
-    """`count` directions (N, copies, D) for features of that shape, the largest first.
+    """At most `count` directions (N, copies, D) for features of that shape, the largest first.
 
     They are REGrad's class gradients among the most probable classes of the first copy, turned by `rotations`.
     """
-    probabilities = head.logits(features).softmax(dim=2)
+    probabilities = head.logits(features).double().softmax(dim=2)
     seen = min(SEEN_CLASSES, probabilities.shape[2])
     _, classes = probabilities[:, 0].topk(seen, dim=1)
     some = probabilities.gather(2, classes[:, None].expand(-1, features.shape[1], -1))
     _, rotation = rotations(some)
     weights = head.weight[classes]  # (N, seen, D)
-    sent = [cotangents(rotation[:, min(place, seen - 1)], some) for place in range(count)]
+    sent = [cotangents(rotation[:, place], some).to(features) for place in range(min(count, seen))]
     return [torch.einsum("nkc,ncd->nkd", each, weights) for each in sent]
 
 

@@ -88,6 +88,8 @@ class Recorder:
                 yield recording
         finally:
             _open.recording = None
+            # They lead back to the recording through their hooks, a circle that the garbage collector does not see.
+            recording.copies.clear()
 
     def _current(self) -> Recording | None:
         recording: Recording | None = getattr(_open, "recording", None)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from models.backbones.prepared import PreparedNetwork
 from models.core.atomic import json_bytes, write_bytes
+from models.core.errors import DataError
 from models.core.image import ImageError, Refusal, read_image
 from models.core.outputs import LayerGradients, ModelOutputs
 from models.data.image_archive import LabelledImage
@@ -144,6 +145,8 @@ def _joined(parts: Sequence[ModelOutputs]) -> ModelOutputs:
     found = [part.gradients for part in parts if part.gradients is not None]
     if not found:
         return ModelOutputs(logits, features=features)
+    if any(len(part) and part.gradients is None for part in parts):
+        raise DataError("some parts of the collected outputs have gradients and others none: collect them anew")
     energies = torch.cat([gradients.energies for gradients in found])
     return ModelOutputs(logits, features=features, gradients=LayerGradients(energies, found[0].layers))
 

@@ -13,17 +13,9 @@ from models.core.gradient_plan import GradientPlan
 from models.core.reference import Reference
 from models.core.store import CheckpointStore
 from models.pipeline import load_pipeline, same_network
-from models.training.from_archives import build_version
 
 CPU = torch.device("cpu")
 NAME = "float32.scores.epistemic"
-
-
-@pytest.fixture(scope="module")
-def planned(tiny):
-    """A version of `tiny` with the fast form, in float32 alone."""
-    recipe = replace(tiny.plan.recipe, gradients=GradientPlan(depth=3, directions=1), precisions=("float32",))
-    return build_version(replace(tiny.plan, recipe=recipe), tiny.network)
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +121,22 @@ def test_layer_weights_of_the_version_decide(store, planned, pixels):
     changed = replace(planned, tensors=planned.tensors | {f"{NAME}.decay": torch.tensor(0.0)})
     with pytest.raises(CheckpointError, match="golden input"):
         load_pipeline(store, changed, CPU)
+
+
+def test_a_network_shared_with_a_version_without_the_score_still_gives_its_golden_rows(store, planned, pixels):
+    kept = {name: value for name, value in planned.tensors.items() if ".scores." not in name or ".entropy." in name}
+    rows = {"float32": tuple(replace(row, scores={"entropy": row.scores["entropy"]}) for row in golden_rows(planned))}
+    fewer = replace(
+        planned,
+        manifest=replace(planned.manifest, scores=("entropy",)),
+        tensors=kept,
+        golden=replace(planned.golden, rows=rows),
+    )
+    beside = load_pipeline(store, fewer, CPU)
+    assert load_pipeline(store, planned, CPU, loaded=beside).answer(pixels, ["epistemic"]).forms == {
+        "epistemic": "fast"
+    }
+
+
+def golden_rows(version):
+    return version.golden.rows["float32"]

@@ -32,3 +32,12 @@ def test_one_slow_batch_does_not_keep_the_fast_form_away_for_good():
     while not pace.fits(1, 1.0):
         refused += 1
     assert 100 < refused < 300
+
+
+def test_what_was_not_enough_only_raises_the_estimate():
+    pace = Pace()
+    pace.observe(1, 10.0)
+    pace.at_least(0.01)
+    assert not pace.fits(1, 9.0)
+    pace.at_least(30.0)
+    assert not pace.fits(1, 25.0)

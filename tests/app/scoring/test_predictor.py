@@ -69,3 +69,14 @@ def test_a_budget_that_is_spent_gets_the_last_layer(formed, predict):
     predictor = formed()
     forms = predict(predictor, asked("epistemic", seconds=-1), asked("epistemic", seconds=60))
     assert forms == [{"epistemic": Form.LAST_LAYER}, {"epistemic": Form.FAST}]
+
+
+def test_all_items_of_a_request_have_one_form(formed, predict):
+    """With a budget at the edge of what fits, since each refusal makes the next try likelier."""
+    predictor = formed()
+    predictor.fast_pace.observe(1, 10.0)
+    for _ in range(300):
+        predictor.fast_pace.fits(1, 9.0)
+    tight = asked("epistemic", seconds=6.0)
+    for _ in range(60):
+        assert len({it["epistemic"] for it in predict(predictor, *[tight] * 4)}) == 1

@@ -1,7 +1,6 @@
 """Stage two with a small real version whose forms are made up: order, budget, room, faults, callers that leave."""
 
 import asyncio
-import copy
 import time
 
 import numpy as np
@@ -17,7 +16,6 @@ from app.scoring.scorer import Scorer
 from app.settings import Settings
 from app.telemetry import Metrics
 from models.backbones.prepared import exact_gradients, prepare
-from models.core.gradient_plan import GradientPlan
 from models.pipeline import assemble
 from tests.fixtures.formed import exact_value
 from tests.fixtures.images import image_file
@@ -79,8 +77,8 @@ async def test_every_item_gets_its_own_exact_value(start, formed):
     assert ended(scorer) == {"complete": 1}
 
 
-async def test_exact_values_are_those_of_the_gradients(start, tiny, plain_predictor):
-    predictor = Predictor("tiny", 1, plain_predictor.manifest, with_gradients(tiny))
+async def test_exact_values_are_those_of_the_gradients(start, tiny, planned):
+    predictor = Predictor("tiny", 1, planned.manifest, with_gradients(tiny, planned))
     scorer = start(predictor)
     exact, fast = await ask(scorer), await ask(scorer, scores=["epistemic"])
     assert (forms(exact), forms(fast)) == (["exact"] * 6, ["fast"] * 6)
@@ -92,13 +90,12 @@ async def test_exact_values_are_those_of_the_gradients(start, tiny, plain_predic
     assert found != [outcome.uncertainty["epistemic"].value for outcome in fast]
 
 
-def with_gradients(tiny):
-    """The pipeline of the small version with a plan for its gradients; no reference is of the exact form."""
-    manifest, cpu = tiny.version.manifest, torch.device("cpu")
-    kind, spec, plan = manifest.backbone.kind, manifest.input_spec, GradientPlan(depth=3, directions=1)
-    network = prepare(copy.deepcopy(tiny.network), kind, spec, cpu, "float32", plan=plan)
-    exact = exact_gradients(copy.deepcopy(tiny.network), kind, spec, cpu, plan)
-    return assemble(network, tiny.version, exact=exact)
+def with_gradients(tiny, planned):
+    """The pipeline of the version with a plan for its gradients; no reference is of the exact form."""
+    manifest, cpu = planned.manifest, torch.device("cpu")
+    kind, spec, plan = manifest.backbone.kind, manifest.input_spec, manifest.gradients
+    network = prepare(tiny.network, kind, spec, cpu, "float32", plan=plan)
+    return assemble(network, planned, exact=exact_gradients(tiny.network, kind, spec, cpu, plan))
 
 
 async def test_the_most_doubtful_items_come_first(start, formed):

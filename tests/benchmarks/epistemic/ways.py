@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from models.core.gradient_plan import GradientPlan
-from models.core.outputs import LayerGradients, LinearHead
+from models.core.outputs import LinearHead
 from models.gradients.class_roots import cotangents, rotations
 from models.gradients.exact import ExactGradients
 from models.gradients.family import PRESETS, layer_weights
@@ -96,16 +96,11 @@ def gradnorm(subject: Subject) -> Way:
 
 
 def exact(subject: Subject, images: Tensor) -> Way:
-    """Images in the order of their entropy, since neighbours go back together."""
     found = ExactGradients(subject.network, images[:2], GradientPlan(depth=2, directions=1))
 
     def score(images: Tensor) -> Tensor:
-        with torch.no_grad():
-            probabilities = torch.cat([subject.network(part) for part in images.split(50)]).softmax(dim=1)
-        order = torch.special.entr(probabilities).sum(dim=1).argsort()
-        rows = found.energies(images[order])
-        energies = torch.cat([row.energies for row in rows if isinstance(row, LayerGradients)])
-        return weighted(energies, len(found.layers))[order.argsort()]
+        rows = [row for row in found.energies(images) if row is not None]
+        return weighted(torch.cat([row.energies for row in rows]), len(found.layers))
 
     return score
 

@@ -113,7 +113,16 @@ def test_a_network_whose_gradients_are_not_known_has_the_reason_in_place_of_a_pl
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"depth": 1}, {"directions": 0}, {"perturbations": -1}, {"sigma": 0.0}, {"seed": -1}, {"depth": 2.5}]
+    "wrong",
+    [
+        {"depth": 1},
+        {"directions": 0},
+        {"perturbations": -1},
+        {"sigma": 0.0},
+        {"sigma": float("inf")},
+        {"seed": -1},
+        {"depth": 2.5},
+    ],
 )
 def test_a_plan_that_cannot_be_followed_is_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):

@@ -40,7 +40,7 @@ def images(count: int = 6) -> torch.Tensor:
     return torch.randn(count, 3, 9, 9, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-def fast_gradients(network, plan) -> FastGradients:
+def fast_gradients(network, plan, dtype=torch.float64) -> FastGradients:
     trunk, head = network.trunk, network.head
-    layers = find_layers(trunk, lambda: trunk(images()))
-    return FastGradients(trunk, layers, LinearHead(head.weight, head.bias), plan, images(2))
+    layers = find_layers(trunk, lambda: trunk(images().to(dtype)))
+    return FastGradients(trunk, layers, LinearHead(head.weight, head.bias), plan, images(2).to(dtype))

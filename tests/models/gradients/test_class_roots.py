@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.gradients.class_roots import cotangents, root_gram, rotations
+from models.gradients.class_roots import Reflection, cotangents, root_gram, rotations
 
 PROBABILITIES = torch.randn(5, 4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64).softmax(dim=2)
 
@@ -42,3 +42,12 @@ def test_the_first_directions_hold_the_most():
     values, rotation = rotations(PROBABILITIES[:, 0])
     lengths = torch.stack([cotangents(rotation[:, place], PROBABILITIES[:, 0]) for place in range(6)]).square().sum(2)
     torch.testing.assert_close(lengths.mT, values, rtol=1e-10, atol=1e-14)
+
+
+def test_a_reflection_is_orthogonal_and_its_last_row_is_along_the_root():
+    probabilities = PROBABILITIES[:, 0]
+    basis = Reflection(probabilities)
+    rows = torch.stack([basis.row(place) for place in range(6)], dim=1)
+    torch.testing.assert_close(rows @ rows.mT, torch.eye(6, dtype=torch.float64).expand(5, 6, 6), rtol=0, atol=1e-14)
+    torch.testing.assert_close(rows[:, -1].abs(), probabilities.sqrt(), rtol=1e-12, atol=0)
+    assert cotangents(rows[:, -1], probabilities).abs().max() < 1e-15

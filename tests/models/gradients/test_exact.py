@@ -32,19 +32,19 @@ def by_class(perturbations=0, sigma=0.02):
 @pytest.mark.parametrize("perturbations", [0, 3])
 def test_equals_the_sum_over_classes(perturbations):
     found = energies(exact(perturbations, 0.3).energies(images()))
-    torch.testing.assert_close(found, by_class(perturbations, 0.3), rtol=1e-4, atol=0)
+    torch.testing.assert_close(found, by_class(perturbations, 0.3), rtol=1e-10, atol=0)
 
 
 def test_float32_is_near():
     network = small_network().float()
     found = ExactGradients(network, images(2).float(), GradientPlan(2, 1)).energies(images().float())
-    torch.testing.assert_close(energies(found).double(), by_class(), rtol=2e-4, atol=0)
+    torch.testing.assert_close(energies(found).double(), by_class(), rtol=1e-4, atol=0)
 
 
 def test_an_image_does_not_depend_on_its_batch():
     form = exact()
     singles = [energies(form.energies(image[None])) for image in images(20)]
-    torch.testing.assert_close(energies(form.energies(images(20))), torch.cat(singles), rtol=1e-4, atol=0)
+    torch.testing.assert_close(energies(form.energies(images(20))), torch.cat(singles), rtol=1e-10, atol=0)
 
 
 def test_has_every_layer():

@@ -1,6 +1,8 @@
 """What a recording sees of a network, and what the network and other threads see of a recording."""
 
+import gc
 import threading
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -106,3 +108,15 @@ def test_bfloat16_is_near_float32():
     rough = norms(prepared(replace(subject, inputs=subject.inputs.bfloat16())), subject.inputs.bfloat16())
     assert rough.dtype == torch.float32
     assert float(((rough - exact).abs().sum(dim=(0, 1)) / exact.sum(dim=(0, 1))).max()) < 0.1
+
+
+@pytest.mark.parametrize("name", ["vit_of_timm", "residual"])
+def test_nothing_is_left_of_a_recording(name):
+    subject = SUBJECTS[name]()
+    recorder = prepared(subject)._recorder
+    with recorder.record(Batch(len(subject.inputs))) as recording:
+        subject.forward(subject.inputs)
+    left = weakref.ref(recording.starts[0])
+    del recording
+    gc.collect()
+    assert left() is None

@@ -5,6 +5,7 @@ import safetensors.torch
 import torch
 
 from models.backbones.prepared import prepare
+from models.core.errors import DataError
 from models.core.gradient_plan import GradientPlan
 from models.core.image import ImageError
 from models.data.labelled_image import LabelledImage
@@ -118,3 +119,12 @@ def test_gradients_are_kept_where_the_network_gives_them(tiny, images, tmp_path)
     whole = collect(network, rows).outputs.gradients
     assert found.layers == whole.layers
     torch.testing.assert_close(found.energies, whole.energies, rtol=1e-3, atol=0)
+
+
+def test_parts_of_two_plans_are_not_mixed(tiny, network, images, tmp_path):
+    names = list(images)
+    run(network, {name: images[name] for name in names[:4]}, tmp_path)
+    plan = GradientPlan(depth=3, directions=1)
+    with_gradients = prepare(tiny.network, "timm", tiny.plan.recipe.input_spec, CPU, "float32", plan=plan)
+    with pytest.raises(DataError, match="collect them anew"):
+        run(with_gradients, images, tmp_path)

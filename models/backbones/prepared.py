@@ -24,6 +24,7 @@ from models.core.input_spec import InputSpec
 from models.core.manifest import BackboneRecord
 from models.core.method import Dimensions
 from models.core.outputs import LinearHead, ModelOutputs
+from models.gradients.attention import expose_attention
 from models.gradients.exact import ExactGradients
 from models.gradients.fast import FastGradients, check_unshared
 from models.gradients.layers import find_layers
@@ -101,8 +102,11 @@ def prepare(
     """
     backbone = backbone_kind(kind).cut(copy.deepcopy(network).eval())
     example = example_images(input_spec)
-    keep = set() if plan is None else _kept(backbone.trunk, example, plan)
-    trunk = backbone_kind(kind).for_size(fold_batch_norm(backbone.trunk, example, keep), example, keep)
+    trunk, keep = backbone.trunk, set[str]()
+    if plan is not None:
+        trunk = expose_attention(trunk)
+        keep = _kept(trunk, example, plan)
+    trunk = backbone_kind(kind).for_size(fold_batch_norm(trunk, example, keep), example, keep)
     trunk = trunk.to(device=device, dtype=PRECISIONS[precision], memory_format=torch.channels_last)  # type: ignore[call-overload]
     trunk.requires_grad_(False)
     prepared = PreparedNetwork(
@@ -138,7 +142,8 @@ def exact_gradients(
 ) -> ExactGradients:
     """The exact form of the gradients, on a copy of the network as it is stored, in float32."""
     backbone = backbone_kind(kind).cut(copy.deepcopy(network).eval())
-    whole = nn.Sequential(OrderedDict(trunk=backbone.trunk, head=backbone.head)).to(device, torch.float32)
+    trunk = expose_attention(backbone.trunk)
+    whole = nn.Sequential(OrderedDict(trunk=trunk, head=backbone.head)).to(device, torch.float32)
     whole = whole.to(memory_format=torch.channels_last).requires_grad_(False)
     return ExactGradients(whole, example_images(input_spec).to(device), plan)
 
@@ -148,7 +153,8 @@ def suggested_plan(network: nn.Module, kind: str, input_spec: InputSpec) -> Grad
     backbone = backbone_kind(kind).cut(copy.deepcopy(network).eval())
     example = example_images(input_spec)
     try:
-        layers = find_layers(backbone.trunk, lambda: backbone.trunk(example))
+        trunk = expose_attention(backbone.trunk)
+        layers = find_layers(trunk, lambda: trunk(example))
         depth = max(2, round(DEPTH_SHARE * (len(layers) + 1)))
         check_unshared(layers, depth - 1)
     except UnsupportedError as error:

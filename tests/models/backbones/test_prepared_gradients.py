@@ -1,12 +1,12 @@
 """A served network that gives gradients as well: the same predictions, and the gradients of the stored parameters."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from models.backbones.from_timm import input_spec
 from models.backbones.prepared import exact_gradients, prepare, suggested_plan
 from models.core.golden import golden_pixels
 from models.core.gradient_plan import GradientPlan
@@ -91,15 +91,42 @@ def test_a_plan_is_suggested_by_the_number_of_layers(tiny, spec):
     assert 2 <= plan.depth <= 6
 
 
-def test_a_vision_transformer_has_a_fast_form():
+def vit_of_timm():
     import timm
 
-    network = timm.create_model("test_vit", num_classes=10).eval().requires_grad_(False)
-    spec = input_spec(network)
-    plan = suggested_plan(network, "timm", spec)
-    kept = prepare(network, "timm", spec, CPU, "float32", plan=plan)
-    outputs = kept.outputs(golden_pixels(spec, (1, 2)), gradients=True)
-    assert bool((outputs.gradients.energies > 0).all())
+    return timm.create_model("test_vit", num_classes=10, img_size=32)
+
+
+def vit_of_torchvision():
+    from torchvision.models import VisionTransformer
+
+    sizes = {"image_size": 32, "patch_size": 8, "num_layers": 2, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 32}
+    network = VisionTransformer(**sizes, num_classes=10)
+    nn.init.normal_(network.heads.head.weight)  # torchvision starts it at zero
+    return network
+
+
+def vit_of_transformers():
+    from transformers import ViTConfig, ViTForImageClassification
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    return ViTForImageClassification(ViTConfig(**sizes, image_size=32, patch_size=8, num_labels=10))
+
+
+@pytest.mark.parametrize("build", [vit_of_timm, vit_of_torchvision, vit_of_transformers])
+def test_vision_transformers_have_a_fast_and_an_exact_form(build, spec, pixels):
+    torch.manual_seed(0)
+    network, kind = build().eval().requires_grad_(False), build.__name__.removeprefix("vit_of_")
+    plan = suggested_plan(network, kind, spec)
+    assert isinstance(plan, GradientPlan), plan
+    plain = prepare(network, kind, spec, CPU, "float32").outputs(pixels)
+    every = replace(plan, directions=9)
+    outputs = prepare(network, kind, spec, CPU, "float32", plan=every).outputs(pixels, gradients=True)
+    torch.testing.assert_close(outputs.logits, plain.logits, rtol=1e-4, atol=1e-5)
+    images = spec.tensor(pixels, CPU, torch.float32)
+    found = exact_gradients(network, kind, spec, CPU, plan).energies(images)
+    exact = torch.cat([row.energies for row in found])[:, -plan.depth :]
+    torch.testing.assert_close(outputs.gradients.energies, exact, rtol=1e-3, atol=0)
 
 
 def test_a_network_whose_gradients_are_not_known_has_the_reason_in_place_of_a_plan():

@@ -40,14 +40,14 @@ def read_images(images: Iterable[Image]) -> list[ImageFile]:
 def score(
     files: Sequence[ImageFile],
     model: str | None,
-    scores: Sequence[str] | None,
+    scores: Sequence[str] | str | None,
     top_k: int | None,
     exact_top: int | None,
     budget_ms: int | None,
 ) -> Call[ScoreReply]:
     options = {
         "model": model,
-        "scores": None if scores is None else ",".join(scores),
+        "scores": scores if scores is None or isinstance(scores, str) else ",".join(scores),
         "top_k": top_k,
         "exact_top": exact_top,
         "budget_ms": budget_ms,

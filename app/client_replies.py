@@ -53,12 +53,14 @@ class Uncertainty:
     """One score; higher means more uncertain. `percentile` is the share of the reference set that scores lower.
 
     It is None where the version has no reference of the `form`, which itself is None for a score that has only one.
+    `note` says why the form is not the one that was asked for.
     """
 
     value: float
     percentile: float | None
     kind: str
     form: str | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,8 @@ class EpistemicReferenceParams(BaseModel):
     def _given_or_chosen(self) -> Self:
         if self.choose and (self.decay is not None or self.sigma is not None):
             raise ValueError("choose picks decay and sigma itself: leave them out, or leave choose out")
+        if self.sigma is not None and self.perturbations == 0:
+            raise ValueError("sigma is the noise of perturbations, of which there are to be none: leave it out")
         return self
 
 

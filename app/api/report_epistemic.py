@@ -18,9 +18,10 @@ def epistemic_section(epistemic: Mapping[str, Any]) -> str:
     """`plan`, `decay`, `data`, `chosen`, `gate` and a record for each of `precisions`, as the job left them."""
     gate, plan, data = epistemic["gate"], epistemic["plan"], epistemic["data"]
     noise = f", {plan['perturbations']} noisy copies of deviation {plan['sigma']:g}" if plan["perturbations"] else ""
+    passes = f"{plan['directions']} backward pass{'es' if plan['directions'] > 1 else ''}"
     how = (
-        f"The last {plan['depth']} layers with {plan['directions']} backward passes each input{noise}, decay"
-        f" {epistemic['decay']:g}. Reference: {data['rows']} rows of {data['name']}. Judged on {epistemic['note']}."
+        f"The last {plan['depth']} layers by {passes} an input{noise}, decay {epistemic['decay']:g}. Reference:"
+        f" {data['rows']} rows of {data['name']}. Judged on {epistemic['note']}."
     )
     return (
         f'<section><h2>Epistemic score</h2><p class="note">{escape(how)}</p>{_verdict(gate)}'
@@ -41,12 +42,19 @@ def _precision(record: Mapping[str, Any]) -> str:
     rows = (table_row([title, *_figures(scores[name])]) for name, title in TITLES.items() if name in scores)
     spearman = record["spearman"]
     agreement = (
-        f"Rank correlation of the fast form with that of the last layer {_number(spearman['last_layer'])}, with the"
-        f" exact form {_number(spearman['exact'])} on {spearman['exact_rows']} fitted rows."
+        f"Rank correlation of the fast form with that of the last layer {_number(spearman['last_layer'])}"
+        + (
+            f", with the exact form {_number(spearman['exact'])} on {spearman['exact_rows']} fitted rows"
+            if spearman["exact_rows"]
+            else ""
+        )
+        + "."
     )
     return (
         f"<h3>Epistemic score in {escape(record['precision'])}: {record['rows']} rows, {record['wrong']} wrong</h3>"
         f"{table(['score', 'AUROC of being wrong', 'AURC'], rows)}"
+        '<p class="note">The gate compares with the epistemic score that served before. Where max probability or'
+        " entropy is higher, they find errors on such data better; this score is for inputs of another kind.</p>"
         f'<p class="note">{agreement}</p>{_parts(record["parts"])}'
     )
 
@@ -62,7 +70,8 @@ def _parts(parts: Iterable[Mapping[str, Any]]) -> str:
         table_row([f"{part['from']:.1f} to {part['to']:.1f}", str(part["rows"]), _number(part["accuracy"])])
         for part in parts
     )
-    return table(["percentile", "rows", "accuracy"], rows)
+    note = '<p class="note">Accuracy should fall as the percentile of the epistemic score grows.</p>'
+    return note + table(["percentile", "rows", "accuracy"], rows)
 
 
 def _trials(chosen: Mapping[str, Any], epistemic: Mapping[str, Any]) -> str:

@@ -92,6 +92,7 @@ class UncertaintyValue(BaseModel):
     form: Literal["exact", "fast", "last_layer"] | None = Field(
         None, description="How it was computed; only for a score that can be had in several forms"
     )
+    note: str | None = Field(None, description="Why the form is not the one that was asked for")
 
 
 class ScoredItem(BaseModel):

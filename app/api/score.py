@@ -151,8 +151,8 @@ def _scored_item(image: ImageInput, prediction: Prediction, classes: Sequence[st
 
 def _uncertainty(score: ScoreValue) -> UncertaintyValue:
     percentile = None if score.percentile is None else _digits(score.percentile)
-    form = {} if score.form is None else {"form": score.form}
-    return UncertaintyValue(value=_digits(score.value), percentile=percentile, kind=score.kind, **form)
+    known = {name: value for name in ("form", "note") if (value := getattr(score, name)) is not None}
+    return UncertaintyValue(value=_digits(score.value), percentile=percentile, kind=score.kind, **known)
 
 
 def _failed_item(image: ImageInput, error: HowsureError) -> FailedItem:

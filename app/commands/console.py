@@ -33,6 +33,8 @@ def show_scores(console: Console, items: Iterable[ScoredImage | FailedImage], ti
     scored = [item for item in items if isinstance(item, ScoredImage)]
     if scored:
         console.print(_score_table(console, scored, title))
+        for note in dict.fromkeys(its.note for image in scored for its in image.uncertainty.values() if its.note):
+            console.print(Text(plain(note[0].upper() + note[1:]), style="yellow3"))
         console.print(Text(HOW_TO_READ_SCORES, style="dim"))
     for item in items:
         if isinstance(item, FailedImage):

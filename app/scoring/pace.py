@@ -13,6 +13,11 @@ class Pace:
         self._seconds = 0.0
         self._lock = threading.Lock()
 
+    @property
+    def seconds(self) -> float:
+        """Of one item; 0 before a batch was observed."""
+        return self._seconds
+
     def observe(self, items: int, seconds: float) -> None:
         """A batch of so many items took so long."""
         with self._lock:

@@ -25,13 +25,15 @@ ExactValue = tuple[float, float | None]
 class ScoreValue:
     """`value` in the score's own unit, higher is more uncertain; `percentile` among the reference set; `kind`.
 
-    `form` is None for a score that has only one; `percentile` is None where no reference is of the form.
+    `form` is None for a score that has only one; `percentile` is None where no reference is of the form. `note` says
+    why the form is not the one that was asked for.
     """
 
     value: float
     percentile: float | None
     kind: str
     form: Form | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,8 +94,8 @@ class Refiner:
             rows = most_doubtful(refined, score)[: asked.exact_top]
             if rows:
                 started = time.perf_counter()
-                found = await self._values(predictor, score, _pixels(refined, rows), asked.limits)
-                _put(refined, rows, score, found)
+                found, outcome = await self._values(predictor, score, _pixels(refined, rows), asked.limits)
+                _put(refined, rows, score, found, _note(outcome, predictor))
                 timings["exact"] = timings.get("exact", 0.0) + time.perf_counter() - started
                 self.metrics.stage.labels("exact").observe(time.perf_counter() - started)
         return tuple(refined)
@@ -107,7 +107,7 @@ class Refiner:
 
     async def _values(
         self, predictor: Predictor, score: str, pixels: NDArray[np.uint8], limits: TimeLimits
-    ) -> list[ExactValue | None]:
+    ) -> tuple[list[ExactValue | None], str]:
         work = ExactWork(predictor, score, pixels, limits)
         found: list[ExactValue | None] = [None] * len(pixels)
         outcome = "out_of_time"
@@ -128,7 +128,7 @@ class Refiner:
         finally:
             work.left.set()
             self.metrics.exact.labels(predictor.model, outcome).inc()
-        return found
+        return found, outcome
 
     async def _in_lane(self, work: ExactWork) -> list[ExactValue | None] | None:
         """None where its turn cannot or did not come, or one backward pass did not end, in time."""
@@ -166,9 +166,27 @@ def _pixels(outcomes: Sequence[Outcome], rows: Sequence[int]) -> NDArray[np.uint
     return np.stack(kept)
 
 
-def _put(outcomes: list[Outcome], rows: Sequence[int], score: str, found: Sequence[ExactValue | None]) -> None:
+def _put(
+    outcomes: list[Outcome], rows: Sequence[int], score: str, found: Sequence[ExactValue | None], note: str
+) -> None:
     for row, exact in zip(rows, found, strict=True):
         prediction = outcomes[row]
-        if isinstance(prediction, Prediction) and exact is not None and math.isfinite(exact[0]):
-            value = replace(prediction.uncertainty[score], value=exact[0], percentile=exact[1], form=Form.EXACT)
+        if isinstance(prediction, Prediction):
+            value = replace(prediction.uncertainty[score], note=note)
+            if exact is not None and math.isfinite(exact[0]):
+                value = replace(value, value=exact[0], percentile=exact[1], form=Form.EXACT, note=None)
             outcomes[row] = replace(prediction, uncertainty={**prediction.uncertainty, score: value})
+
+
+def _note(outcome: str, predictor: Predictor) -> str:
+    """Why an item has no exact value."""
+    if outcome == "out_of_time":
+        seconds = predictor.exact_pace.seconds
+        known = (
+            f", which takes about {max(seconds, 0.1):.{0 if seconds >= 1 else 1}f} s an image here" if seconds else ""
+        )
+        return f"no time for the exact form{known}"
+    return {
+        "lane_full": "no room for the exact form: too many requests wait for theirs",
+        "not_ready": "no exact form: the server is shutting down",
+    }.get(outcome, "the exact form failed; the server's log has the reason")

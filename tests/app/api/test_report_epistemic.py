@@ -47,12 +47,12 @@ def text():
 def test_every_figure_is_there(text):
     told = text(EPISTEMIC)
     for part in (
-        "last 8 layers with 2 backward passes each input, 3 noisy copies of deviation 0.05, decay 2.",
+        "last 8 layers by 2 backward passes an input, 3 noisy copies of deviation 0.05, decay 2.",
         "60 rows of photos &lt;1&gt;. Judged on rows of the same data &amp; others.",
         "Its gate did not hold. AUROC fell. no AUROC in bfloat16.",
         "float32: 40 rows, 7 wrong",
         "epistemic, this version 0.812 0.701 to 0.899 0.123 epistemic, serving then - 0.250",
-        "of the last layer 0.961, with the exact form - on 0 fitted rows",
+        "of the last layer 0.961. Accuracy",
         "0.0 to 0.1 5 0.800 0.1 to 0.2 0 -",
         "1 0.05 0.7100 2 (chosen) 0.05 0.7200",
     ):

@@ -1,6 +1,7 @@
 """Stage two with a small real version whose forms are made up: order, budget, room, faults, callers that leave."""
 
 import asyncio
+import re
 import time
 
 import numpy as np
@@ -51,6 +52,10 @@ async def ask(scorer, images=IMAGES, **options):
 
 def forms(outcomes):
     return [outcome.uncertainty["epistemic"].form for outcome in outcomes]
+
+
+def notes(outcomes):
+    return [outcome.uncertainty["epistemic"].note for outcome in outcomes]
 
 
 def counted(scorer, name, **labels):
@@ -147,9 +152,15 @@ async def test_a_budget_of_nothing_is_the_last_layer(start, formed):
 
 async def test_a_budget_that_ends_in_the_middle_keeps_what_is_there(start, formed):
     scorer = start(formed(seconds=0.3))
-    found = forms(await ask(scorer, budget_ms=1000))
+    outcomes = await ask(scorer, budget_ms=1000)
+    found = forms(outcomes)
     assert 1 <= found.count("exact") <= 4
     assert found.count("fast") == 6 - found.count("exact")
+    for form, note in zip(found, notes(outcomes), strict=True):
+        assert (form == "exact") is (note is None)
+        assert note is None or re.fullmatch(
+            r"no time for the exact form, which takes about 0\.\d s an image here", note
+        )
     assert ended(scorer) == {"out_of_time": 1}
 
 
@@ -188,7 +199,9 @@ async def test_a_lane_that_is_full_refuses_nobody(start, formed):
     while scorer.refiner.lane.admitted < REQUESTS:
         await asyncio.sleep(0.01)
     assert scorer.metrics.registry.get_sample_value("howsure_exact_lane_requests") == REQUESTS
-    assert forms(await ask(scorer)) == ["fast"] * 6
+    outcomes = await ask(scorer)
+    assert forms(outcomes) == ["fast"] * 6
+    assert set(notes(outcomes)) == {"no room for the exact form: too many requests wait for theirs"}
     assert ended(scorer) == {"lane_full": 1}
     assert scorer.batcher.admitted == 0, "items in stage two take no room from others"
     predictor.pipeline.go.set()
@@ -236,7 +249,9 @@ async def test_a_caller_that_leaves_stops_its_stage_two(start, formed):
 async def test_a_fault_leaves_the_fast_value_and_is_logged(start, formed, caplog, fault):
     predictor = formed(fault=fault)
     scorer = start(predictor)
-    assert forms(await ask(scorer)) == ["fast"] * 6
+    outcomes = await ask(scorer)
+    assert forms(outcomes) == ["fast"] * 6
+    assert set(notes(outcomes)) == {"the exact form failed; the server's log has the reason"}
     assert ended(scorer) == {"failed": 1}
     assert {record.event for record in caplog.records} == {"item_failed", "exact_failed"}
     predictor.pipeline.fault = None

@@ -155,7 +155,7 @@ def main() -> None:
             with given.runs.open("a") as file:
                 file.write(json.dumps(asdict(found)) + "\n")
             print(found, flush=True)
-    runs = finished(given.runs)
+    runs = [run for run in finished(given.runs) if run.seed < given.seeds]
     about = {
         "network": f"ResNet-8 of width {WIDTH}, trained anew each round",
         "training": f"{EPOCHS} epochs, at least about {STEPS} steps, {BATCH} rows a step",

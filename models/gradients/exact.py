@@ -19,7 +19,7 @@ from models.gradients.family import Family, with_perturbed
 from models.gradients.layer_kind import Batch
 from models.gradients.layers import find_layers
 
-ROWS = 6  # inputs that go back together at most: more are hardly faster, and hold more memory than a forward pass
+ROWS = 6  # inputs that go back together at most: what they hold grows with their number
 
 
 class ExactGradients:

@@ -1,7 +1,7 @@
 """Trains the CIFAR-10 network of the epistemic benchmarks: `python -m tests.benchmarks.epistemic.cifar10_network`.
 
 A ResNet-20 (He et al. 2015, section 4.2) on the 50,000 training images: SGD with Nesterov momentum, one cycle, random
-crops and flips, bfloat16. Seeded; half an hour on one core.
+crops and flips, bfloat16. Seeded.
 """
 
 import argparse

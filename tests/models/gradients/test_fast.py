@@ -32,7 +32,7 @@ def test_one_direction_is_enough_for_the_two_last_layers():
 def test_one_direction_ranks_inputs_as_the_exact_form_does():
     rows = images(60) * torch.linspace(0.1, 3, 60, dtype=torch.float64)[:, None, None, None]
     _, found = fast_gradients(small_network(), GradientPlan(4, 1)).outputs(rows)
-    # Measured: .999 for this network; the benchmarks tell of real ones.
+    # Measured: .981 for this network; the benchmarks tell of real ones.
     assert spearmanr(found.energies.sum(dim=1), exact_energies(rows).sum(dim=1)).statistic > 0.97
 
 

@@ -3,6 +3,7 @@
 Requests that are under way keep the predictor that they began with, so no reply mixes two versions.
 """
 
+import gc
 import logging
 import threading
 import time
@@ -46,6 +47,7 @@ class Reloader:
         self.catalog.load()
         for predictor in self.catalog.predictors.values():
             show(self.metrics, predictor)
+        _set_aside()
 
     def start(self) -> None:
         self._thread.start()
@@ -53,10 +55,13 @@ class Reloader:
     def look(self) -> None:
         """Load and swap wherever a pointer has moved, or a failure is due for another try."""
         stamps = self.catalog.store.pointer_stamps()
+        networks = _networks(self.catalog)
         for model, stamp in stamps.items():
             if self._due(model, stamp):
                 self._seen[model] = _Seen(stamp, time.monotonic())
                 self._record(model, self.catalog.refresh(model))
+        if networks != _networks(self.catalog):
+            _set_aside()
         for model in self._seen.keys() - stamps.keys():
             del self._seen[model]
             self.catalog.lost(model)
@@ -108,3 +113,14 @@ class Reloader:
             if outcome.before is not None:
                 withdraw(self.metrics, outcome.before)
             show(self.metrics, outcome.after)
+
+
+def _networks(catalog: Catalog) -> set[int]:
+    return {id(predictor.pipeline.network) for predictor in catalog.predictors.values()}
+
+
+def _set_aside() -> None:
+    """Spare the garbage collector what stays: going through all of it stops every thread for a third of a second."""
+    gc.unfreeze()  # or a network that was replaced would stay for good
+    gc.collect()
+    gc.freeze()

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -100,20 +99,20 @@ def _windows(module: nn.Conv2d, padded: Tensor) -> Tensor:
 
 
 def _depthwise(module: nn.Conv2d, padded: Tensor) -> Callable[[Tensor], Tensor]:
-    """One element of the kernel at a time: patches of k² copies would only be read once."""
+    """The gradient of one kernel is the input of its channel, convolved with the gradient of its output.
+
+    Strides and dilations change places. One convolution with a group for each row and channel does them all.
+    """
     kept = Kept(padded)
 
     def weights(grads: Tensor) -> Tensor:
-        padded = kept.values
-        height, width = grads.shape[2:]
-        elements = []
-        for down in range(module.kernel_size[0]):
-            for right in range(module.kernel_size[1]):
-                top, left = down * module.dilation[0], right * module.dilation[1]
-                bottom = top + (height - 1) * module.stride[0] + 1
-                end = left + (width - 1) * module.stride[1] + 1
-                read = padded[:, :, top : bottom : module.stride[0], left : end : module.stride[1]]
-                elements.append((read * grads).sum(dim=(2, 3)))
-        return torch.stack(elements, dim=2)
+        inputs = kept.values
+        rows, channels, high, wide = grads.shape
+        filters = grads.reshape(rows * channels, 1, high, wide)
+        read = inputs.reshape(1, rows * channels, *inputs.shape[2:])
+        down, right = module.kernel_size
+        found = functional.conv2d(read, filters, stride=module.dilation, dilation=module.stride, groups=rows * channels)
+        # Where a stride leaves inputs over at the far end, the result is a little too large.
+        return found[:, :, :down, :right].reshape(rows, channels, down * right)
 
     return weights

@@ -25,7 +25,7 @@ from models.core.gradient_plan import GradientPlan
 from models.core.outputs import LayerGradients, LinearHead
 from models.gradients.class_roots import cotangents, rotations
 from models.gradients.family import Family, with_perturbed
-from models.gradients.last_layer import last_layer_energy
+from models.gradients.last_layer import FisherDiagonal, last_layer_energy
 from models.gradients.layer_kind import Batch, Terms
 from models.gradients.layers import Layers, Member
 from models.gradients.recording import Recorder, Recording
@@ -45,6 +45,7 @@ class FastGradients:
         self.head = head
         self.plan = plan
         self.depth = min(plan.depth - 1, len(layers))
+        self._fisher = FisherDiagonal(head.weight)
         check_unshared(layers, self.depth)
         self._recorder = Recorder(layers.last(self.depth))
         self.diagonal = self._is_diagonal(example)
@@ -94,11 +95,8 @@ class FastGradients:
         return sent
 
     def _combine(self, features: Tensor, directions: Sequence[Tensor], sent: Sequence["_Sent"]) -> LayerGradients:
-        # In float64: where the network is certain, float32 leaves nothing of these differences.
-        weight = self.head.weight.double()
         probabilities = self.head.logits(features).double().softmax(dim=1)
-        fisher = probabilities @ weight.square() - (probabilities @ weight).square()  # its diagonal (N, D)
-        fisher = fisher.clamp_min(0).to(features)
+        fisher = self._fisher.of(probabilities)
         squares = torch.stack([direction.square() for direction in directions]).sum(dim=0)
         control = torch.ones_like(features)
         if self.diagonal:

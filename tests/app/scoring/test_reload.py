@@ -1,7 +1,9 @@
 """A running catalog follows the store: real versions of a small network, looked at by hand and by the thread."""
 
+import gc
 import shutil
 import time
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -276,3 +278,18 @@ class TestThread:
         started = time.monotonic()
         reloader.look_now(0.1)
         assert 0.1 <= time.monotonic() - started < 5, "the thread was never started"
+
+
+def test_the_garbage_collector_passes_over_what_is_loaded(tiny_store):
+    reloader = Reloader(Catalog(Settings(store=tiny_store.root, max_batch=1)), Metrics(), 0)
+    gc.unfreeze()
+    reloader.load()
+    assert gc.get_freeze_count() > 100_000
+
+
+def test_a_network_that_was_replaced_leaves_the_memory(reloader, catalog, publish, tiny, tiny_store):
+    before = weakref.ref(catalog.predictors["tiny"].pipeline.network.trunk)
+    publish(with_other_weights(tiny_store, tiny.version))
+    reloader.look()
+    assert catalog.predictors["tiny"].version == 2
+    assert before() is None

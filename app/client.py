@@ -9,13 +9,14 @@
             ...  # event.kind, event.data
 
 They differ only in how they wait and send; `client_calls.py` and `client_job_calls.py` have what they send,
-`client_replies.py` and `client_job_replies.py` what comes back.
+`client_replies.py`, `client_embed_replies.py` and `client_job_replies.py` what comes back.
 """
 
 from app.client_async import AsyncClient
 from app.client_blocking import Client
 from app.client_calls import Image
 from app.client_connection import DEFAULT_URL
+from app.client_embed_replies import EmbeddedImage, EmbedReply
 from app.client_job_replies import BadRow, Dataset, Job, JobEvent
 from app.client_replies import (
     Activation,
@@ -48,6 +49,8 @@ __all__ = [
     "Client",
     "Data",
     "Dataset",
+    "EmbedReply",
+    "EmbeddedImage",
     "Evaluation",
     "FailedImage",
     "HowsureApiError",

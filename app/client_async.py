@@ -12,6 +12,7 @@ from app import client_calls as calls
 from app import client_job_calls as job_calls
 from app.client_calls import Image, read_images
 from app.client_connection import Connection
+from app.client_embed_replies import EmbedReply
 from app.client_events import Following
 from app.client_job_replies import Dataset, Job, JobEvent
 from app.client_replies import Activation, ModelCard, Readiness, Registration, ScoreReply, Versions
@@ -32,14 +33,31 @@ class AsyncClient(Connection[httpx.AsyncClient, httpx.AsyncBaseTransport]):
         top_k: int | None = None,
         exact_top: int | None = None,
         budget_ms: int | None = None,
+        sort: str | None = None,
     ) -> ScoreReply:
         """Score images given as paths, bytes, or (name, bytes). A bad one has its error in its place.
 
+        `sort` names the score by which the most uncertain come first, and what failed last.
         `scores=["epistemic:exact"]` asks for a form, `exact_top` for that form of the most doubtful images alone. What
         does not fit into `budget_ms` milliseconds comes in a cheaper form; each score's `form` says which it is.
         """
         files = await asyncio.to_thread(read_images, images)
-        return await self._run(calls.score(files, model, scores, top_k, exact_top, budget_ms))
+        return await self._run(calls.score(files, model, scores, top_k, exact_top, budget_ms, sort))
+
+    async def embed(
+        self,
+        images: Iterable[Image],
+        model: str | None = None,
+        scores: Sequence[str] | None = None,
+        normalize: bool | None = None,
+    ) -> EmbedReply:
+        """Embeddings of images given as to `score`, each with uncertainty `scores`.
+
+        Where none are named it is the one that says how far to trust the embedding. `normalize` scales each embedding
+        to length 1, so that a dot product is the cosine.
+        """
+        files = await asyncio.to_thread(read_images, images)
+        return await self._run(calls.embed(files, model, scores, normalize))
 
     async def models(self) -> tuple[ModelCard, ...]:
         """Every model that has an active version."""

@@ -87,7 +87,7 @@ class FailedImage:
 
 @dataclass(frozen=True, slots=True)
 class ScoreReply:
-    """One item an image, in the order they were sent, all by one version."""
+    """One item an image, in the order they were sent or were to be sorted in, all by one version."""
 
     model: str
     version: int
@@ -266,14 +266,22 @@ def parse_readiness(body: Mapping[str, Any]) -> Readiness:
     return Readiness(body["status"] == "ready", tuple(body["reasons"]))
 
 
+def parse_failed(body: Mapping[str, Any]) -> FailedImage:
+    return FailedImage(body["input"], parse_problem(body["error"]))
+
+
+def parse_uncertainty(body: Mapping[str, Any]) -> dict[str, Uncertainty]:
+    return {name: pick(Uncertainty, score) for name, score in body.items()}
+
+
 def _item(body: Mapping[str, Any]) -> ScoredImage | FailedImage:
     if "error" in body:
-        return FailedImage(body["input"], parse_problem(body["error"]))
+        return parse_failed(body)
     return pick(
         ScoredImage,
         body,
         top=tuple(pick(TopClass, entry) for entry in body["top"]),
-        uncertainty={name: pick(Uncertainty, score) for name, score in body["uncertainty"].items()},
+        uncertainty=parse_uncertainty(body["uncertainty"]),
     )
 
 

@@ -13,7 +13,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from app.api import activation, datasets, health, jobs, models, registration, score
+from app.api import activation, datasets, embed, health, jobs, models, registration, score
+from app.api.embed_schemas import EmbedRequest
 from app.api.schemas import ImageItem, ImagesRequest
 from app.body_limit import BodyLimit
 from app.datasets.catalog import DatasetCatalog
@@ -67,7 +68,7 @@ def create_app(settings: Settings | None = None, on_fatal: Callable[[str], None]
     app.state.glance = glance
     app.state.dataset_users = lambda dataset: asyncio.to_thread(desk.using, dataset)
     app.state.draining = False
-    for noun in (score, models, registration, activation, datasets, jobs, health):
+    for noun in (score, embed, models, registration, activation, datasets, jobs, health):
         app.include_router(noun.router)
     install_handlers(app)
     larger = {("POST", "/v1/datasets"): settings.max_dataset_bytes}
@@ -90,11 +91,11 @@ async def _load(catalog: Catalog, reloader: Reloader, on_fatal: Callable[[str], 
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's document plus the JSON body of the score route, which the route reads by itself."""
+    """FastAPI's document plus the JSON bodies of the image routes, which these read by themselves."""
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
         schemas = document["components"]["schemas"]
-        for body in (ImageItem, ImagesRequest):
+        for body in (ImageItem, ImagesRequest, EmbedRequest):
             schema = body.model_json_schema(ref_template="#/components/schemas/{model}")
             schema.pop("$defs", None)
             schemas[body.__name__] = schema

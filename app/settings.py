@@ -68,6 +68,14 @@ class Settings(BaseSettings):
     max_bad_share: float = Field(0.05, ge=0, le=1, description="data with a larger share of bad rows is refused")
     dataset_check_seconds: float = Field(600.0, gt=0, description="time to look at every row of an upload")
 
+    feature_cache: Path = Field(
+        default_factory=lambda data: data["store"].parent / "features",
+        description="folder of what networks gave for the rows of data, which jobs share",
+    )
+    feature_cache_bytes: int = Field(
+        20 * 2**30, ge=2**20, description="what was used longest ago is removed to stay below it"
+    )
+
     # jobs
     jobs: Path = Field(
         default_factory=lambda data: data["store"].parent / "jobs", description="folder of what jobs work with"
@@ -122,7 +130,8 @@ class Settings(BaseSettings):
 
     def for_workers(self) -> dict[str, str]:
         """The variables that a worker beside this server needs to find the same data, whatever set them here."""
-        names = ("store", "datasets", "data_root", "jobs", "jobs_database", "device", "log_level")
+        folders = ("store", "datasets", "data_root", "feature_cache", "jobs")
+        names = (*folders, "feature_cache_bytes", "jobs_database", "device", "log_level")
         found = {name: getattr(self, name) for name in names}
         return {f"HOWSURE_{name.upper()}": str(value) for name, value in found.items() if value is not None}
 

@@ -55,6 +55,7 @@ class Answers:
     top_probability: FloatRows  # (N, K)
     scores: dict[str, tuple[FloatRows, FloatRows]]
     forms: dict[str, str]  # score → the form that its values have, for scores that have several
+    features: FloatRows | None = None  # (N, D) input of the network's last linear layer, where asked for
 
 
 class Pipeline:
@@ -83,15 +84,24 @@ class Pipeline:
         self.exact_scores = of_gradients if exact_gradients is not None else ()
 
     def answer(
-        self, pixels: NDArray[np.uint8], scores: Collection[str] = (), top_k: int = 1, *, cheap: bool = False
+        self,
+        pixels: NDArray[np.uint8],
+        scores: Collection[str] = (),
+        top_k: int = 1,
+        *,
+        cheap: bool = False,
+        features: bool = False,
     ) -> Answers:
         """Predict, calibrate and score (N, height, width, 3) uint8 pixels; only the named scores are computed.
 
-        `cheap` takes the last-layer form of scores whose fast form costs a backward pass. Raises UnknownNameError for a
-        score that this version does not have.
+        `cheap` takes the last-layer form of scores whose fast form costs a backward pass. `features` adds the input of
+        the last linear layer, before any calibrator. Raises UnknownNameError for a score that this version does not
+        have.
         """
         gradients = not cheap and any(name in scores for name in self.fast_scores)
-        return self.answer_outputs(self.network.outputs(pixels, gradients=gradients), scores, top_k)
+        outputs = self.network.outputs(pixels, gradients=gradients)
+        answers = self.answer_outputs(outputs, scores, top_k)
+        return replace(answers, features=outputs.require_features().cpu().numpy()) if features else answers
 
     def exact(
         self, name: str, pixels: NDArray[np.uint8], stop: Callable[[], bool]

@@ -1,63 +1,73 @@
-"""The three forms of a request to score images (multipart, one raw image, JSON) brought to one."""
+"""The three forms of a request about images (multipart, one raw image, JSON) brought to one."""
 
 import asyncio
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Self
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
-from app.api.schemas import ImagesRequest
+from app.api.schemas import ImagesBody, ImagesQuery
 from app.errors import BadRequestError, InvalidError, PayloadTooLargeError, UnsupportedMediaTypeError, pointers
 from app.scoring.intake import ImageInput
 
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to score; None means not said."""
-
-    model: str | None = None
-    scores: tuple[str, ...] | None = None
-    top_k: int | None = None
-    exact_top: int | None = None
-    budget_ms: int | None = None
-
-    def or_query(self, query: Self) -> Self:
-        """Fill in what only the query says. Raises InvalidError where body and query disagree."""
-        said = asdict(query)
-        return replace(self, **{name: _said_once(name, body, said[name]) for name, body in asdict(self).items()})
+Query = TypeVar("Query", bound=ImagesQuery)
 
 
 @dataclass(frozen=True, slots=True)
-class ImagesToScore:
-    """Images, and what their body says of how to score them."""
+class ImagesRead:
+    """Images, and the options that their body names."""
 
     images: tuple[ImageInput, ...]
-    options: Options = Options()
+    said: Mapping[str, Any] = field(default_factory=dict)
+
+    def options(self, query: Query) -> Query:
+        """The query with what only the body says. Raises InvalidError where they disagree."""
+        return query.model_copy(
+            update={name: _said_once(name, value, getattr(query, name)) for name, value in self.said.items()}
+        )
 
 
-async def read_images(request: Request, max_items: int) -> ImagesToScore:
-    """Raises InvalidError or UnsupportedMediaTypeError; names inputs after their file or id, else by position."""
+def request_body(body: type[ImagesBody]) -> dict[str, Any]:
+    """The three forms in OpenAPI's terms, of a route that reads them by itself."""
+    files = {"type": "array", "items": {"type": "string", "format": "binary"}}
+    form = {"type": "object", "required": ["files"], "properties": {"files": files}}
+    return {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": form},
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "application/json": {"schema": {"$ref": f"#/components/schemas/{body.__name__}"}},
+        },
+    }
+
+
+async def read_images(request: Request, max_items: int, body: type[ImagesBody]) -> ImagesRead:
+    """Names inputs after their file or id, else by position; `body` is what JSON has to look like.
+
+    Raises InvalidError or UnsupportedMediaTypeError.
+    """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "multipart/form-data":
         return await _multipart(request, max_items)
     if media_type.startswith("image/") or media_type == "application/octet-stream":
-        return ImagesToScore(_named([ImageInput(None, await request.body())]))
+        return ImagesRead(_named([ImageInput(None, await request.body())]))
     if media_type == "application/json" or media_type.endswith("+json"):
-        return await asyncio.to_thread(_json, await request.body())
+        return await asyncio.to_thread(_json, await request.body(), body)
     raise UnsupportedMediaTypeError(
         f"cannot read {media_type or 'a body without Content-Type'}: send multipart/form-data with `files`, a raw"
         " image/* body, or application/json"
     )
 
 
-async def _multipart(request: Request, max_items: int) -> ImagesToScore:
+async def _multipart(request: Request, max_items: int) -> ImagesRead:
     try:
         async with request.form(max_files=max_items, max_fields=16) as form:
             uploads = _uploads(form)
-            return ImagesToScore(_named([ImageInput(upload.filename, await upload.read()) for upload in uploads]))
+            return ImagesRead(_named([ImageInput(upload.filename, await upload.read()) for upload in uploads]))
     except HTTPException as error:
         if "Too many files" in error.detail:
             raise PayloadTooLargeError(f"more than {max_items} images in a request") from error
@@ -78,28 +88,22 @@ def _uploads(form: FormData) -> list[UploadFile]:
     return uploads
 
 
-def _json(body: bytes) -> ImagesToScore:
+def _json(content: bytes, body: type[ImagesBody]) -> ImagesRead:
     try:
-        parsed = ImagesRequest.model_validate_json(body)
+        parsed = body.model_validate_json(content)
     except ValidationError as error:
         found = pointers(error.errors(include_input=False, include_url=False, include_context=False))
         raise InvalidError("the request does not fit the schema", errors=found) from error
-    return ImagesToScore(
+    return ImagesRead(
         images=_named([ImageInput(image.id, image.data) for image in parsed.images]),
-        options=Options(
-            model=parsed.model,
-            scores=None if parsed.scores is None else tuple(parsed.scores),
-            top_k=parsed.top_k,
-            exact_top=parsed.exact_top,
-            budget_ms=parsed.budget_ms,
-        ),
+        said=parsed.model_dump(exclude={"images"}, exclude_none=True),
     )
 
 
 def _said_once(name: str, body: Any, query: Any) -> Any:
-    if body is not None and query is not None and body != query:
+    if query is not None and body != query:
         raise InvalidError(f"the body says {name}={body!r}, the query {query!r}; say it once")
-    return query if body is None else body
+    return body
 
 
 def _named(images: list[ImageInput]) -> tuple[ImageInput, ...]:

@@ -1,107 +1,10 @@
-"""Request and response bodies of `/v1/jobs`: the parameters of each type of job, and what a job shows."""
+"""Request and response bodies of `/v1/jobs`: what a job is asked with, and what it shows."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from models.calibration import CALIBRATORS
-
-METHODS = ("auto", *CALIBRATORS)
-
-
-class GateParams(BaseModel):
-    """What a candidate may lose against the serving version on rows it was not fitted on, and still go live."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    max_nll_increase: float = Field(0.0, ge=0)
-    max_ece_increase: float = Field(0.0, ge=0)
-    max_accuracy_drop: float = Field(0.01, ge=0, le=1, description="0.01 is one point of accuracy")
-
-
-class CalibrateParams(BaseModel):
-    """How to fit a calibrator, and whether it may go live."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    method: str = Field(
-        "auto",
-        description="auto picks by cross-validated NLL and says why",
-        json_schema_extra={"enum": list(METHODS)},
-    )
-    fit_share: float = Field(0.5, ge=0.1, le=0.9, description="share of rows to fit on; the others are reported on")
-    seed: int = Field(0, ge=0, le=2**31, description="which rows are which")
-    version: int | None = Field(None, ge=1, description="version to start from; left out: the active one")
-    promote: bool = Field(True, description="make it the active version if the gate holds")
-    gate: GateParams = GateParams()
-
-    @field_validator("method")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        if value not in METHODS:
-            raise ValueError(f"there is no calibrator {value!r}; there are: {', '.join(METHODS)}")
-        return value
-
-
-class EpistemicGateParams(BaseModel):
-    """What a candidate may lose against the serving version's epistemic score on rows it was not fitted on."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    max_auroc_drop: float = Field(0.02, ge=0, le=1, description="of the AUROC of being wrong")
-
-
-class EpistemicReferenceParams(BaseModel):
-    """How the epistemic score takes gradients, and whether the new version may go live."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    depth: int | None = Field(
-        None, ge=2, le=10_000, description="last layers that the fast form takes gradients of; left out: as before"
-    )
-    directions: int | None = Field(
-        None, ge=1, le=32, description="backward passes of the fast form; left out: as before"
-    )
-    perturbations: int | None = Field(
-        None, ge=0, le=32, description="noisy copies whose gradients are averaged; left out: as before"
-    )
-    sigma: float | None = Field(
-        None, gt=0, le=1, description="deviation of the noise, in normalised input units; left out: as before"
-    )
-    decay: float | None = Field(
-        None, ge=0, le=100, description="λ: how fast a layer's weight grows with its depth; left out: as before"
-    )
-    choose: bool = Field(
-        False,
-        description="pick decay, and sigma if there are perturbations, by the AUROC of being wrong on the fitted rows",
-    )
-    exact_rows: int = Field(
-        0,
-        ge=0,
-        le=1_000_000,
-        description="rows to compute the exact form of, a backward pass a class each; 0: it gets no percentile",
-    )
-    fit_share: float = Field(0.5, ge=0.1, le=0.9, description="share of rows to fit on; the others are reported on")
-    seed: int = Field(0, ge=0, le=2**31, description="which rows are which")
-    version: int | None = Field(None, ge=1, description="version to start from; left out: the active one")
-    promote: bool = Field(True, description="make it the active version if the gate holds")
-    gate: EpistemicGateParams = EpistemicGateParams()
-
-    @model_validator(mode="after")
-    def _given_or_chosen(self) -> Self:
-        if self.choose and (self.decay is not None or self.sigma is not None):
-            raise ValueError("choose picks decay and sigma itself: leave them out, or leave choose out")
-        if self.sigma is not None and self.perturbations == 0:
-            raise ValueError("sigma is the noise of perturbations, of which there are to be none: leave it out")
-        return self
-
-
-class EvaluateParams(BaseModel):
-    """Which version to judge."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    version: int | None = Field(None, ge=1, description="left out: the active one")
+from app.api.job_params import CalibrateParams, EpistemicReferenceParams, EvaluateParams, LossRankParams
 
 
 class JobBase(BaseModel):
@@ -128,6 +31,13 @@ class EpistemicReferenceJob(JobBase):
     params: EpistemicReferenceParams = EpistemicReferenceParams()
 
 
+class LossRankJob(JobBase):
+    """Train a head that ranks inputs by the loss to be expected; the result is a new version."""
+
+    type: Literal["loss_rank"]
+    params: LossRankParams = LossRankParams()
+
+
 class EvaluateJob(JobBase):
     """Judge a version on labelled data; changes nothing."""
 
@@ -135,7 +45,7 @@ class EvaluateJob(JobBase):
     params: EvaluateParams = EvaluateParams()
 
 
-JobRequest = Annotated[CalibrateJob | EpistemicReferenceJob | EvaluateJob, Field(discriminator="type")]
+JobRequest = Annotated[CalibrateJob | EpistemicReferenceJob | LossRankJob | EvaluateJob, Field(discriminator="type")]
 
 
 class JobCard(BaseModel):

@@ -7,6 +7,7 @@ from typing import Any
 from app.api.reliability import reliability_svg
 from app.api.report_decision import gate_section, selection_section
 from app.api.report_epistemic import epistemic_section
+from app.api.report_loss_rank import loss_rank_section
 from app.api.report_tables import compared_table, measures_table, worst_classes_table
 from app.api.risk_coverage import risk_coverage_svg
 from models.core.manifest import Manifest
@@ -55,6 +56,7 @@ def version_report_page(model: str, version: int, manifest: Manifest) -> str:
         gate=manifest.report.get("gate"),
         selection=manifest.report.get("selection"),
         epistemic=manifest.report.get("epistemic"),
+        loss_rank=manifest.report.get("loss_rank"),
     )
 
 
@@ -67,6 +69,7 @@ def report_page(
     gate: Mapping[str, Any] | None = None,
     selection: Mapping[str, Any] | None = None,
     epistemic: Mapping[str, Any] | None = None,
+    loss_rank: Mapping[str, Any] | None = None,
 ) -> str:
     """Warnings first, then what was decided, then each precision and data set. Everything given is escaped."""
     precisions = list(dict.fromkeys(each["precision"] for each in evaluations))
@@ -78,6 +81,7 @@ def report_page(
         + (gate_section(gate) if gate else "")
         + (selection_section(selection) if selection else "")
         + (epistemic_section(epistemic) if epistemic else "")
+        + (loss_rank_section(loss_rank) if loss_rank else "")
         + "".join(_precision(evaluations, precision, classes) for precision in precisions)
         + f'<h2>How to read it</h2><p class="note">{LEGEND}</p></html>\n'
     )

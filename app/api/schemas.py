@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Problem(BaseModel):
@@ -33,6 +33,11 @@ BUDGET = (
     " `form` says which. 0: always `last_layer`. Left out: the server's `HOWSURE_EXACT_SECONDS`"
 )
 
+SORT = (
+    "A score that is computed, by name: the most uncertain images come first by it, failed ones last; left out: the"
+    " order of the inputs"
+)
+
 
 class ImageItem(BaseModel):
     """One image of a JSON request."""
@@ -43,32 +48,54 @@ class ImageItem(BaseModel):
     data: str = Field(description="Base64 of the image file, or a data URI of it")
 
 
-class ImagesRequest(BaseModel):
-    """A JSON request to score images."""
+class ImagesBody(BaseModel):
+    """What the JSON of every request about images has."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"examples": [{"images": [{"id": "red.png", "data": RED_PIXEL}], "top_k": 1}]},
-    )
+    model_config = ConfigDict(extra="forbid")
 
     images: list[ImageItem] = Field(min_length=1)
     model: str | None = None
-    scores: list[str] | None = Field(None, description=f"{SCORES}; left out: all that the version has")
-    top_k: int | None = Field(None, ge=1, le=1000, strict=True)
-    exact_top: int | None = Field(None, ge=1, le=1000, strict=True, description=EXACT_TOP)
-    budget_ms: int | None = Field(None, ge=0, le=3_600_000, strict=True, description=BUDGET)
+    scores: list[str] | None = None
 
 
-class ScoreQuery(BaseModel):
-    """The options of a request to score, in the query; the body may say the same."""
+class ImagesQuery(BaseModel):
+    """The options of every request about images, in the query."""
 
     model_config = ConfigDict(extra="forbid")
 
     model: str | None = Field(None, description="Which model; may be left out when one is served")
+    scores: list[str] | None = None
+
+    @field_validator("scores")
+    @classmethod
+    def _split(cls, scores: list[str] | None) -> list[str] | None:
+        if scores is None:
+            return None
+        return [name.strip() for entry in scores for name in entry.split(",") if name.strip()]
+
+
+class ImagesRequest(ImagesBody):
+    """A JSON request to score images."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"images": [{"id": "red.png", "data": RED_PIXEL}], "top_k": 1}]}
+    )
+
+    scores: list[str] | None = Field(None, description=f"{SCORES}; left out: all that the version has")
+    top_k: int | None = Field(None, ge=1, le=1000, strict=True)
+    exact_top: int | None = Field(None, ge=1, le=1000, strict=True, description=EXACT_TOP)
+    budget_ms: int | None = Field(None, ge=0, le=3_600_000, strict=True, description=BUDGET)
+    sort: str | None = Field(None, description=SORT)
+
+
+class ScoreQuery(ImagesQuery):
+    """The options of a request to score, in the query; the body may say the same."""
+
     scores: list[str] | None = Field(None, description=f"{SCORES}; repeated or comma-separated; left out: all")
     top_k: int | None = Field(None, ge=1, le=1000, description="Classes in `top`, 5 if not said")
     exact_top: int | None = Field(None, ge=1, le=1000, description=EXACT_TOP)
     budget_ms: int | None = Field(None, ge=0, le=3_600_000, description=BUDGET)
+    sort: str | None = Field(None, description=SORT)
 
 
 class TopEntry(BaseModel):
@@ -124,7 +151,7 @@ class ScoreUsage(BaseModel):
 
 
 class ScoreResponse(BaseModel):
-    """Answers in the order of the inputs, all by one version."""
+    """Answers in the order of the inputs, or of `sort`, all by one version."""
 
     object: Literal["list"] = "list"
     model: str

@@ -20,7 +20,7 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="Id of a job.")]
 
 @commands.command("submit")
 def submit(
-    kind: Annotated[str, typer.Argument(metavar="TYPE", help="calibrate, evaluate or epistemic_reference.")],
+    kind: Annotated[str, typer.Argument(metavar="TYPE", help="calibrate, evaluate, epistemic_reference or loss_rank.")],
     dataset: Annotated[str, typer.Option(metavar="ID|PATH", help="A dataset; a file or folder is uploaded first.")],
     model: Annotated[str | None, typer.Option(help="Which model; needless where there is one.")] = None,
     method: Annotated[str | None, typer.Option(help="Calibrator, short for --param method=…")] = None,

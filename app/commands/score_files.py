@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from app.client import AsyncClient
-from app.client_replies import HowsureApiError, Problem, ScoreReply, parse_problem, parse_scores
+from app.client_replies import HowsureApiError, Problem, ScoredImage, ScoreReply, parse_problem, parse_scores
+from app.uncertainty_order import most_uncertain_first
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 FILES_A_REQUEST = 32
@@ -44,25 +45,27 @@ async def score_files(
     top_k: int | None = None,
     exact_top: int | None = None,
     budget_ms: int | None = None,
+    sort: str | None = None,
 ) -> ScoreReply:
-    """All files, as if one request had scored them; that is also what it raises.
+    """All files, as if one request had scored, and sorted, them; that is also what it raises.
 
     `exact_top` and `budget_ms` hold for each of the requests that it takes.
     """
     parts = list(portions(files))
     if len(parts) == 1:
-        return await client.score(parts[0], model, scores, top_k, exact_top, budget_ms)
+        return await client.score(parts[0], model, scores, top_k, exact_top, budget_ms, sort)
     replies: list[ScoreReply] = []
     data: list[Any] = []
     for part in parts:
         try:
-            reply = await client.score(part, model, scores, top_k, exact_top, budget_ms)
+            reply = await client.score(part, model, scores, top_k, exact_top, budget_ms, sort)
         except HowsureApiError as error:
             data += _refused(part, error)
         else:
             replies.append(reply)
             data += reply.raw["data"]
-    return _together(replies, data)
+    together = _together(replies, data)
+    return together if sort is None else _sorted(together, sort)
 
 
 def _refused(files: Sequence[Path], error: HowsureApiError) -> list[dict[str, Any]]:
@@ -87,6 +90,13 @@ def _together(replies: Sequence[ScoreReply], data: Sequence[Mapping[str, Any]]) 
         raise HowsureApiError(Problem(409, "version_changed", detail))
     usage = {"items": len(data), "scored": len(data) - len(failed), "failed": len(failed)}
     return parse_scores({**replies[0].raw, "data": list(data), "usage": usage})
+
+
+def _sorted(reply: ScoreReply, score: str) -> ScoreReply:
+    order = most_uncertain_first(
+        [item.uncertainty[score] if isinstance(item, ScoredImage) else None for item in reply.items]
+    )
+    return parse_scores({**reply.raw, "data": [reply.raw["data"][row] for row in order]})
 
 
 def _without_input(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,9 @@ def check_admission(store: CheckpointStore, datasets: DatasetCatalog, job: Any) 
         _check_images(record)
         _check_rows(record, job.params.fit_share)
         _check_exact_rows(record, job.params)
+    elif job.type == "loss_rank":
+        _check_images(record)
+        _check_rows(record, job.params.fit_share)
 
 
 def _check_form(manifest: Manifest, record: DatasetRecord, model: str) -> None:
@@ -73,7 +76,7 @@ def _check_rows(record: DatasetRecord, fit_share: float) -> None:
 
 def _check_images(record: DatasetRecord) -> None:
     if record.kind != "images":
-        raise _refusal("/dataset", f"{record.id} is a table, which has no gradients: send the images themselves")
+        raise _refusal("/dataset", f"{record.id} is a table of outputs: send the images themselves")
 
 
 def _check_exact_rows(record: DatasetRecord, params: Any) -> None:

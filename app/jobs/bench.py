@@ -1,10 +1,14 @@
-"""What a stage works with: the base version, its network, the labelled data, and the outputs collected so far."""
+"""What a stage works with: the base version, its network, the labelled data, and what the network gave for them.
+
+That lies in caches which jobs share: the same network, data and input spec need no second forward pass.
+"""
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -15,7 +19,7 @@ from models.backbones.prepared import PreparedNetwork, build_network, prepare, s
 from models.calibration import calibrator
 from models.core.atomic import write_json
 from models.core.checkpoint import Version
-from models.core.device import choose_device
+from models.core.device import choose_device, model_threads
 from models.core.errors import DataError
 from models.core.gradient_plan import GradientPlan
 from models.core.manifest import Manifest
@@ -24,7 +28,17 @@ from models.core.outputs import ModelOutputs
 from models.core.store import CheckpointStore
 from models.data.dataset import Dataset, ImageDataset, OutputDataset
 from models.data.labels import label_indexes
-from models.training.labelled_outputs import LabelledOutputs, collect_in_parts, gather
+from models.feature_cache.cache import FeatureCache
+from models.feature_cache.fill import fill
+from models.feature_cache.forward import ForwardPasses
+from models.feature_cache.image_rows import ImageRows
+from models.feature_cache.key import CacheKey
+from models.feature_cache.outputs import CachedOutputs
+from models.feature_cache.room import make_room, size_of
+from models.feature_cache.row_format import RowFormat
+from models.feature_cache.view_plan import ViewPlan
+from models.feature_cache.views import CachedViews
+from models.training.labelled_outputs import LabelledOutputs
 
 LARGEST_BAD_SHARE = 0.05
 
@@ -38,7 +52,6 @@ class Bench:
         # Who may bind where, and with which key, is the server's concern.
         self.settings = Settings(host="127.0.0.1", api_keys=())
         self.store = CheckpointStore(self.settings.store)
-        self.outputs = context.folder / "outputs"
 
     @cached_property
     def base(self) -> int:
@@ -87,11 +100,10 @@ class Bench:
         self.context.log(f"the epistemic score is that of the last layer alone: {found}")
         return None
 
-    def with_plan(self, plan: GradientPlan, outputs: str) -> "Bench":
-        """The same, but that gradients are taken by this plan, and outputs lie in this folder of the job's own."""
+    def with_plan(self, plan: GradientPlan) -> "Bench":
+        """The same, but that gradients are taken by this plan."""
         other = copy.copy(self)
         other.plan = plan
-        other.outputs = self.context.folder / outputs
         return other
 
     def stored_network(self) -> nn.Module:
@@ -115,43 +127,96 @@ class Bench:
         state = self.version.method_state(network.precision, "calibrator")
         return calibrator(name)(network.dimensions).load_state(state)
 
-    def collect(self, names: Sequence[str], until: float) -> None:
-        """Run the network over the images of these rows in every precision; a table has its outputs already."""
+    def collect(self, until: float) -> None:
+        """Run the network over all images in every precision; a table has its outputs already."""
         if isinstance(self.data, OutputDataset):
             self._check_columns(self.data)
             return
         share = until / len(self.manifest.precisions)
         for turn, precision in enumerate(self.manifest.precisions):
-            self.collect_in(precision, names, turn * share, share)
+            self.collect_in(precision, turn * share, share)
 
-    def collect_in(self, precision: str, names: Sequence[str], begin: float, share: float) -> None:
-        """Run the network over the images of these rows; the job's progress goes from `begin` up by `share`.
+    def collect_in(self, precision: str, begin: float, share: float) -> None:
+        """Run the network over all images; the job's progress goes from `begin` up by `share`.
 
         Raises DataError for a table, and where too many images cannot be read.
         """
-        network = self.network(precision)
-
-        def told(done: int) -> None:
-            message = f"{done} of {len(names)} images, {precision}"
-            self.context.report(begin + share * done / len(names), message)
-
-        bad = collect_in_parts(network, names, self.images.contents, self.outputs / precision, told)
-        for row in bad:
-            self.context.log(f"left out {row.name}: {row.reason}")
+        names = self.data.names
+        cache, made = self._filled(precision, names, None, self._teller(f"images, {precision}", begin, share))
+        self._tell_of_rest(cache, made)
+        bad = list(cache.bad())
+        for position, reason in bad:
+            self.context.log(f"left out {names[position]}: {reason}")
         if len(bad) > LARGEST_BAD_SHARE * len(names):
-            first = f"{bad[0].name}: {bad[0].reason}"
+            first = f"{names[bad[0][0]]}: {bad[0][1]}"
             raise DataError(f"{len(bad)} of {len(names)} images cannot be read, the first is {first}")
 
     def collected(self, precision: str, names: Sequence[str]) -> tuple[tuple[str, ...], LabelledOutputs]:
         """The rows of `names` that could be read, and their outputs and labels."""
         if isinstance(self.data, OutputDataset):
-            kept, outputs = tuple(names), self._table(self.data, names)
-        else:
-            found = gather(self.outputs / precision)
-            places = {name: place for place, name in enumerate(found.names)}
-            kept = tuple(name for name in names if name in places)
-            outputs = found.outputs.take(torch.tensor([places[name] for name in kept], dtype=torch.int64))
-        return kept, LabelledOutputs(outputs, torch.tensor([self.labels[name] for name in kept]))
+            outputs = self._table(self.data, names)
+            return tuple(names), LabelledOutputs(outputs, torch.tensor([self.labels[name] for name in names]))
+        # Another job may have removed them since this one collected them; then they are made anew.
+        found = CachedOutputs(self._filled(precision, self.data.names, None, _untold)[0])
+        places = {name: place for place, name in enumerate(self.data.names)}
+        kept = found.readable([places[name] for name in names])
+        return tuple(self.data.names[place] for place in kept), LabelledOutputs(*found.take(kept))
+
+    def collect_views(self, precision: str, names: Sequence[str], plan: ViewPlan, begin: float, share: float) -> None:
+        """Run the network over augmented views of these rows, as `collect_in` does. Raises DataError for a table."""
+        told = self._teller(f"views, {precision}", begin, share)
+        self._tell_of_rest(*self._filled(precision, names, plan, told))
+
+    def views(self, precision: str, names: Sequence[str], plan: ViewPlan) -> CachedViews:
+        """The views that were collected; made anew where another job has removed them since."""
+        return CachedViews(self._filled(precision, names, plan, _untold)[0])
+
+    def _teller(self, what: str, begin: float, share: float) -> Callable[[int, int], None]:
+        def told(done: int, total: int) -> None:
+            self.context.report(begin + share * done / total, f"{done} of {total} {what}")
+
+        return told
+
+    def _filled(
+        self, precision: str, names: Sequence[str], views: ViewPlan | None, told: Callable[[int, int], None]
+    ) -> tuple[FeatureCache, int]:
+        """The cache of these rows, or of views of them, and how many outputs were made for it just now.
+
+        `told` hears how many rows it has, and how many it will have.
+        """
+        rows = self._rows(names)
+        backbone, spec = self.manifest.backbone, self.manifest.input_spec
+        key = CacheKey.of(backbone, spec, precision, self.plan, self.device, rows, views=views, logits=views is None)
+        cache = FeatureCache(self.settings.feature_cache, key)
+        if cache.is_complete():
+            told(key.total, key.total)
+            return cache, 0
+        network = self.network(precision)
+        self._make_room(cache, network)
+        threads = self.settings.cores
+        passes = ForwardPasses(network, rows, views, model_threads(self.settings.device, threads))
+        made = fill(cache, passes, lambda done: told(done, key.total), threads=threads)
+        return cache, made
+
+    def _tell_of_rest(self, cache: FeatureCache, made: int) -> None:
+        if made < cache.key.total:
+            self.context.log(f"outputs of {cache.key.total - made} rows were there already")
+
+    def _rows(self, names: Sequence[str]) -> ImageRows:
+        labels = np.array([self.labels[name] for name in names], np.int64)
+        return ImageRows(tuple(names), labels, self.images.contents, self.images.sha256)
+
+    def _make_room(self, cache: FeatureCache, network: PreparedNetwork) -> None:
+        key, allowed = cache.key, self.settings.feature_cache_bytes
+        layout = RowFormat.of(network, key.floats, logits=key.logits, energies=key.energies)
+        needed = key.total * layout.row_bytes
+        if needed > allowed:
+            raise DataError(
+                f"outputs of {key.total} rows take {needed} bytes, more than HOWSURE_FEATURE_CACHE_BYTES ({allowed}):"
+                " raise it, or take fewer rows or views"
+            )
+        for name in make_room(cache.root, needed - size_of(cache.folder), allowed):
+            self.context.log(f"removed the cached outputs {name[:12]}, used longest ago, to make room")
 
     def _check_columns(self, data: OutputDataset) -> None:
         classes = len(self.manifest.classes)
@@ -161,3 +226,7 @@ class Bench:
     def _table(self, data: OutputDataset, names: Sequence[str]) -> ModelOutputs:
         logits, features = data.outputs(names)
         return ModelOutputs(torch.from_numpy(logits), features=None if features is None else torch.from_numpy(features))
+
+
+def _untold(done: int, total: int) -> None:
+    pass

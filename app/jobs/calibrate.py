@@ -16,7 +16,7 @@ from models.pipeline import stored_scores
 from models.training.build import Fitted, Part, Recipe, Serving, fit, make_version, with_head
 from models.training.gate import Gate
 from models.training.select import Selection, select_calibrator
-from models.uncertainty import SCORES
+from models.uncertainty import READY
 
 COLLECTED, FITTED = 0.7, 0.95  # progress at the end of these stages
 AUTO = "auto"
@@ -26,7 +26,7 @@ def collect(context: StageContext) -> dict[str, Any]:
     """Logits and features of every row, in every precision that the base version serves in."""
     bench = Bench(context)
     context.log(f"{bench.data.name}: {len(bench.labels)} rows for version {bench.base} of {context.spec.model}")
-    bench.collect(bench.data.names, until=COLLECTED)
+    bench.collect(until=COLLECTED)
     return {"base": bench.base}
 
 
@@ -47,8 +47,8 @@ def fit_candidate(context: StageContext) -> dict[str, Any]:
     extra: dict[str, Any] = {"gate": gate, "base": bench.base, "unjudged": _unjudged(bench)}
     if selection is not None:
         extra["selection"] = asdict(selection)
-    if "epistemic" in bench.manifest.report:
-        extra["epistemic"] = bench.manifest.report["epistemic"]  # the calibrator does not touch that score
+    # The calibrator does not touch these scores.
+    extra |= {name: bench.manifest.report[name] for name in ("epistemic", "loss_rank") if name in bench.manifest.report}
     keep(context, make_version(recipe, fitted, extra))
     _tell(context, evaluations, gate)
     return {"method": recipe.calibrator, "gate": gate}
@@ -89,7 +89,7 @@ def _recipe(bench: Bench, selection: Selection | None) -> Recipe:
         classes=manifest.classes,
         input_spec=manifest.input_spec,
         calibrator=selection.chosen if selection else bench.spec.params["method"],
-        scores=manifest.scores or tuple(SCORES),
+        scores=manifest.scores or READY,
         precisions=manifest.precisions,
         seed=bench.spec.params["seed"],
         compared=("temperature",),

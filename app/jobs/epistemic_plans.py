@@ -11,7 +11,8 @@ from models.core.gradient_plan import GradientPlan
 from models.core.outputs import LayerGradients
 from models.training.build import Part, with_head
 from models.training.epistemic_choice import SIGMAS, Trial, best, compare
-from models.training.epistemic_reference import are_wrong, base_decay, served
+from models.training.epistemic_reference import base_decay
+from models.training.rescored import are_wrong, served
 from models.uncertainty.epistemic import DECAY
 
 OF_PLAN = ("depth", "directions", "perturbations", "sigma")
@@ -48,8 +49,8 @@ def check_depth(bench: Bench, plan: GradientPlan) -> None:
 
 
 def with_plan(bench: Bench, plan: GradientPlan) -> Bench:
-    """With a folder of outputs for each plan."""
-    return bench.with_plan(plan, "-".join(["outputs", *(f"{value}" for value in plan.to_dict().values())]))
+    """The same, but that gradients are taken by this plan."""
+    return bench.with_plan(plan)
 
 
 def plans_compared(bench: Bench, settled: Settled) -> list[GradientPlan]:

@@ -30,15 +30,10 @@ from models.core.image import read_image
 from models.core.outputs import LayerGradients
 from models.training.build import Part, with_head
 from models.training.epistemic_gate import EpistemicGate
-from models.training.epistemic_reference import (
-    Refitted,
-    judged,
-    refit,
-    served,
-    with_epistemic,
-)
+from models.training.epistemic_reference import NAME, judged, refit
 from models.training.epistemic_report import NEW, SERVING, epistemic_record
 from models.training.exact_energies import collect_exact, gather_exact
+from models.training.rescored import Rescored, served, with_score
 
 COLLECTED, FITTED = 0.9, 0.97  # progress at the end of these stages
 BEFORE_EXACT = 0.3  # and before the exact form, which takes most of the time
@@ -66,7 +61,7 @@ def fit_candidate(context: StageContext) -> dict[str, Any]:
     settled = settle(bench)
     planned = with_plan(bench, settled.plan)
     parts = {precision: fit_and_report(planned, precision) for precision in bench.manifest.precisions}
-    refitted: dict[str, Refitted] = {}
+    refitted: dict[str, Rescored] = {}
     records = []
     for precision, (fitting, judging) in parts.items():
         context.report(COLLECTED, f"fitting on {len(fitting.names)} rows, {precision}")
@@ -75,7 +70,7 @@ def fit_candidate(context: StageContext) -> dict[str, Any]:
         records.append(_judge(bench, refitted[precision], fitting, judging))
     gate = EpistemicGate(**context.spec.params["gate"]).judge(records)
     report = _origin(bench, settled, *parts[bench.manifest.precisions[0]]) | {"precisions": records, "gate": gate}
-    keep(context, with_epistemic(bench.version, settled.plan, refitted, report))
+    keep(context, with_score(bench.version, NAME, settled.plan, refitted, report))
     _tell(context, settled, records[0], gate)
     return {"decay": settled.decay, "plan": settled.plan.to_dict(), "gate": gate}
 
@@ -88,7 +83,7 @@ def promote(context: StageContext) -> dict[str, Any]:
 def _collect(bench: Bench, passes: Sequence[tuple[GradientPlan, str]], begin: float, end: float) -> None:
     for turn, (plan, precision) in enumerate(passes):
         share = (end - begin) / len(passes)
-        with_plan(bench, plan).collect_in(precision, bench.data.names, begin + turn * share, share)
+        with_plan(bench, plan).collect_in(precision, begin + turn * share, share)
 
 
 def _collect_exact(bench: Bench, plan: GradientPlan) -> None:
@@ -112,13 +107,13 @@ def _collect_exact(bench: Bench, plan: GradientPlan) -> None:
     collect_exact(gradients, names, images, folder, told, classes=classes)
 
 
-def _refit(bench: Bench, network: PreparedNetwork, decay: float, fitting: Part) -> Refitted:
+def _refit(bench: Bench, network: PreparedNetwork, decay: float, fitting: Part) -> Rescored:
     calibrator = bench.calibrator(network)
     outputs = served(calibrator, with_head(network, fitting.found.outputs))
     return refit(bench.version, network, calibrator, outputs, decay, _exact(bench))
 
 
-def _judge(bench: Bench, refitted: Refitted, fitting: Part, judging: Part) -> dict[str, Any]:
+def _judge(bench: Bench, refitted: Rescored, fitting: Part, judging: Part) -> dict[str, Any]:
     network, exact = refitted.network, _exact(bench)
     outputs = served(refitted.calibrator, with_head(network, judging.found.outputs))
     serving = _serving(bench, network.precision)

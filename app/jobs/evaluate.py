@@ -17,7 +17,7 @@ FEWEST_ROWS = 2
 def collect_all(context: StageContext) -> dict[str, Any]:
     """Logits and features of every row, in every precision that the version serves in."""
     bench = Bench(context)
-    bench.collect(bench.data.names, until=COLLECTED)
+    bench.collect(until=COLLECTED)
     return {"version": bench.base}
 
 

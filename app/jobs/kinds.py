@@ -6,5 +6,6 @@ Adding a type is a line here, one there, and its parameters in `app/api/job_sche
 STAGE_NAMES: dict[str, tuple[str, ...]] = {
     "calibrate": ("outputs", "fit", "publish", "promote"),
     "epistemic_reference": ("outputs", "fit", "publish", "promote"),
+    "loss_rank": ("outputs", "fit", "publish", "promote"),
     "evaluate": ("outputs", "report"),
 }

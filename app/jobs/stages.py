@@ -1,6 +1,6 @@
 """What each stage of a job does: type of job → stage → function. Only a job's child process imports this."""
 
-from app.jobs import calibrate, epistemic_reference, evaluate
+from app.jobs import calibrate, epistemic_reference, evaluate, loss_rank
 from app.jobs.publishing import publish
 from app.jobs.stage import Stage
 
@@ -16,6 +16,12 @@ STAGES: dict[str, dict[str, Stage]] = {
         "fit": epistemic_reference.fit_candidate,
         "publish": publish,
         "promote": epistemic_reference.promote,
+    },
+    "loss_rank": {
+        "outputs": loss_rank.collect,
+        "fit": loss_rank.fit_candidate,
+        "publish": publish,
+        "promote": loss_rank.promote,
     },
     "evaluate": {"outputs": evaluate.collect_all, "report": evaluate.report},
 }

@@ -12,6 +12,8 @@ from app.settings import Settings
 # Of the time that a request may take at all, so that neither its own limit nor a shutdown cuts stage two off.
 ENDS = 0.8
 LATEST = 0.9
+# Of which the first that a version has says how far its embedding can be trusted.
+EMBEDDING_SCORES = ("loss_rank", "entropy")
 
 
 class Form(StrEnum):
@@ -45,7 +47,7 @@ class TimeLimits:
 class Asked:
     """`exact` are the scores that stage two computes anew, for the `exact_top` most doubtful items or for all.
 
-    `last_layer` keeps the scores that have forms from costing a backward pass.
+    `last_layer` keeps the scores that have forms from costing a backward pass. `embed` asks for the embedding too.
     """
 
     scores: tuple[str, ...]
@@ -54,6 +56,15 @@ class Asked:
     last_layer: bool = False
     exact: tuple[str, ...] = ()
     exact_top: int | None = None
+    embed: bool = False
+
+
+def embedding_scores(known: Forms) -> tuple[str, ...]:
+    """What comes with an embedding where no score is named.
+
+    A version without any gets the last of EMBEDDING_SCORES, which `read_scores` refuses with the names that it has.
+    """
+    return (next((name for name in EMBEDDING_SCORES if name in known), EMBEDDING_SCORES[-1]),)
 
 
 def read_scores(model: str, known: Forms, entries: Sequence[str] | None) -> dict[str, Form | None]:
@@ -81,6 +92,21 @@ def check_exact_top(forms: Mapping[str, Form | None], exact_top: int | None) -> 
     if exact_top is not None and Form.EXACT not in forms.values():
         detail = "exact_top is for scores in their exact form; ask for one, as in scores=epistemic:exact"
         raise InvalidError(detail, errors=[{"pointer": "/exact_top", "detail": detail}])
+
+
+def check_sort(model: str, known: Forms, computed: Sequence[str], sort: str | None) -> None:
+    """Raises InvalidError for an order by a score that is not computed."""
+    if sort is None or sort in computed:
+        return
+    name, colon, _ = sort.partition(":")
+    if colon and name in known:
+        reason = f"an order has no form; ask for it in scores={sort} and sort={name}"
+    elif sort in known:
+        reason = f"it is not computed; add it to scores, which name: {', '.join(computed) or 'none'}"
+    else:
+        reason = f"model {model} has no such score; it has: {', '.join(known)}"
+    detail = f"cannot sort by {sort}: {reason}"
+    raise InvalidError(detail, errors=[{"pointer": "/sort", "detail": detail}])
 
 
 def _form(model: str, known: Forms, name: str, asked: str | None) -> Form | None:

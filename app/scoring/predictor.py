@@ -40,7 +40,8 @@ class ScoreValue:
 class Prediction:
     """The answer for one input. `top` holds (class index, calibrated probability), most probable first.
 
-    `pixels` are kept where an exact score is still to come.
+    `pixels` are kept where an exact score is still to come. `embedding` is the (D,) float32 input of the network's last
+    linear layer, for an item that asked for it.
     """
 
     class_index: int
@@ -49,6 +50,7 @@ class Prediction:
     top: tuple[tuple[int, float], ...]
     uncertainty: Mapping[str, ScoreValue]
     pixels: NDArray[np.uint8] | None = field(default=None, compare=False, repr=False)
+    embedding: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,9 @@ class Predictor:
         started = time.perf_counter()
         scores = [name for name in self.pipeline.scores if any(name in work.asked.scores for work in batch)]
         top_k = max(work.asked.top_k for work in batch)
-        answers = self.pipeline.answer(np.stack([work.pixels for work in batch]), scores, top_k, cheap=not fast)
+        features = any(work.asked.embed for work in batch)
+        pixels = np.stack([work.pixels for work in batch])
+        answers = self.pipeline.answer(pixels, scores, top_k, cheap=not fast, features=features)
         if fast:
             self.fast_pace.observe(len(batch), time.perf_counter() - started)
         return [self._prediction(answers, row, work) for row, work in enumerate(batch)]
@@ -144,6 +148,8 @@ class Predictor:
             ),
             uncertainty={name: self._score_value(answers, row, name) for name in work.asked.scores},
             pixels=work.pixels if work.asked.exact else None,
+            # A copy: a view would keep the whole batch's features alive.
+            embedding=answers.features[row].copy() if work.asked.embed and answers.features is not None else None,
         )
 
     def _score_value(self, answers: Answers, row: int, name: str) -> ScoreValue:

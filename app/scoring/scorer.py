@@ -7,10 +7,10 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.errors import HowsureError, PayloadTooLargeError, TimedOutError
-from app.scoring.asked import Asked, Form, TimeLimits, check_exact_top, read_scores
+from app.scoring.asked import Asked, Form, TimeLimits, check_exact_top, check_sort, embedding_scores, read_scores
 from app.scoring.batcher import Batcher, Reservation
 from app.scoring.catalog import Catalog
 from app.scoring.intake import ImageInput, Limits, decode
@@ -18,15 +18,17 @@ from app.scoring.predictor import Prediction, Predictor, Work
 from app.scoring.refine import Outcome, Refiner
 from app.settings import Settings
 from app.telemetry import Metrics
+from app.uncertainty_order import most_uncertain_first
 from models.core.device import model_threads
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Outcomes in the order of the inputs, all by one version."""
+    """Outcomes in the order of the inputs, all by one version; `order` has their rows as they are to be shown."""
 
     predictor: Predictor
     outcomes: tuple[Outcome, ...]
+    order: Sequence[int]
 
 
 class Scorer:
@@ -59,16 +61,24 @@ class Scorer:
         timings: dict[str, float],
         exact_top: int | None = None,
         budget_ms: int | None = None,
+        sort: str | None = None,
+        embed: bool = False,
     ) -> Scored:
         """Score every image; a bad one gets its error in its place. `scores` None means all that the version has.
 
         An entry of `scores` may name a form, as in `epistemic:exact`; `exact_top` is how many items get that form, None
-        all. What `budget_ms`, else the settings' time, is too short for comes in a cheaper form. Raises a HowsureError
-        that concerns the whole request: unknown model or score, too many items, no room in the queue, time up.
-        Cancelling the call drops what has not run yet.
+        all. What `budget_ms`, else the settings' time, is too short for comes in a cheaper form. `sort` names the score
+        by which the most uncertain come first, None keeps the order of the inputs. `embed` asks for embeddings, and
+        where no scores are named for the one that says how far to trust them.
+
+        Raises a HowsureError that concerns the whole request: unknown model or score, too many items, no room in the
+        queue, time up. Cancelling the call drops what has not run yet.
         """
         predictor = self.catalog.get(model)
-        asked = self._asked(predictor, scores, top_k, exact_top, budget_ms)
+        if embed and scores is None:
+            scores = embedding_scores(predictor.forms)
+        asked = replace(self._asked(predictor, scores, top_k, exact_top, budget_ms), embed=embed)
+        check_sort(predictor.model, predictor.forms, asked.scores, sort)
         if len(images) > self.settings.max_items:
             raise PayloadTooLargeError(f"{len(images)} images in a request, at most {self.settings.max_items} allowed")
         try:
@@ -83,7 +93,7 @@ class Scorer:
         except TimeoutError:
             raise TimedOutError(f"no answer within {self.settings.request_seconds:g} s") from None
         self._count(predictor, outcomes)
-        return Scored(predictor, outcomes)
+        return Scored(predictor, outcomes, _order(outcomes, sort))
 
     async def close(self) -> None:
         """Finish what is in flight within the drain time, then stop the threads."""
@@ -154,3 +164,9 @@ class Scorer:
         for name, score in prediction.uncertainty.items():
             if score.form is not None:
                 self.metrics.forms.labels(predictor.model, name, score.form).inc()
+
+
+def _order(outcomes: Sequence[Outcome], sort: str | None) -> Sequence[int]:
+    if sort is None:
+        return range(len(outcomes))
+    return most_uncertain_first([it.uncertainty[sort] if isinstance(it, Prediction) else None for it in outcomes])

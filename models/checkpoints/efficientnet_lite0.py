@@ -7,25 +7,33 @@ under other names. Calibrated on half of the labelled images, reported on the ot
 import argparse
 import csv
 import hashlib
+import json
 import logging
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import safetensors
 import torch
+from torch import nn
 
-from models.backbones.prepared import build_network
-from models.calibration import CALIBRATORS
+from models.backbones.prepared import build_network, prepare
+from models.calibration import CALIBRATORS, calibrator
 from models.checkpoints.package_weights import package_weights
 from models.checkpoints.shipped import FOLDER
-from models.core.checkpoint import weights_bytes, write_version
+from models.core.checkpoint import Version, weights_bytes, write_version
 from models.core.gradient_plan import GradientPlan
 from models.core.input_spec import InputSpec
 from models.core.manifest import BackboneRecord, WeightsOrigin
 from models.data.image_archive import ImageArchive
 from models.data.splits import split
 from models.training.build import Recipe
-from models.training.from_archives import Plan, Rows, build_version
+from models.training.from_archives import Plan, Rows, build_version, part_of
+from models.training.head_curve import CurvePoint
+from models.training.loss_rank_gate import LossRankGate
+from models.training.loss_rank_version import HeadOrigin, judge_head, with_loss_rank
+from models.uncertainty.loss_rank import LossRank
 
 NAME = "efficientnet-lite0"
 ORIGIN = WeightsOrigin(
@@ -39,6 +47,7 @@ INPUT_SPEC = InputSpec(
 SEED = 20261122
 FIT_ROWS, REPORT_ROWS = 250, 250
 GRADIENTS = GradientPlan(depth=8, directions=1)  # of 50 layers
+HEAD = FOLDER / "heads" / f"{NAME}.safetensors"  # made by efficientnet_lite0_head.py
 
 
 def plan(data: Path) -> Plan:
@@ -81,7 +90,36 @@ def build(data: Path, folder: Path) -> None:
     backbone = planned.recipe.backbone
     network = build_network(backbone, package_weights(backbone))
     folder.mkdir(parents=True, exist_ok=True)
-    write_version(folder, build_version(planned, network, logging.getLogger(__name__).info))
+    version = build_version(planned, network, logging.getLogger(__name__).info)
+    write_version(folder, _with_head(version, planned, network))
+
+
+def _with_head(version: Version, planned: Plan, network: nn.Module) -> Version:
+    state, told = _stored_head()
+    judged = {}
+    for precision in planned.recipe.precisions:
+        prepared = prepare(
+            network, planned.recipe.backbone.kind, INPUT_SPEC, torch.device("cpu"), precision, plan=GRADIENTS
+        )
+        head = LossRank(prepared.dimensions).load_state(state)
+        method = calibrator(planned.recipe.calibrator)(prepared.dimensions)
+        method.load_state(version.method_state(precision, "calibrator"))
+        fitting, judging = part_of(prepared, planned.fit), part_of(prepared, planned.judge[0])
+        judged[precision] = judge_head(version, prepared, method, head, fitting, judging, SEED)
+    origin = HeadOrigin(
+        data=told["data"],
+        views=told["views"]["count"],
+        held_out=told["held_out"],
+        seed=SEED,
+        best=CurvePoint(**told["best"]),
+    )
+    return with_loss_rank(version, head, judged, LossRankGate("r_auroc"), origin, judging.note)
+
+
+def _stored_head() -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors of the trained head, and what its training told of itself."""
+    with safetensors.safe_open(HEAD, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["training"])  # noqa: SIM118
 
 
 def _class_names(path: Path) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +38,17 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def publish_folder(beside: Path, target: Path) -> None:
+    """Make the finished folder `beside` the folder `target`, in place of what may be there.
+
+    The files in it must be on disk already. A reader sees the old folder, for a moment none, or the new one.
+    """
+    sync_folder(beside)
+    if target.exists():
+        old = target.with_name(f".{target.name}.{os.urandom(4).hex()}.old")
+        target.rename(old)
+        shutil.rmtree(old, ignore_errors=True)
+    beside.rename(target)
+    sync_folder(target.parent)

@@ -5,6 +5,7 @@ ModelSideError
 ├── UnfittedError       a method was used, or saved, before it was fitted
 ├── MissingOutputError  a method needs an output that was not prepared
 ├── UnsupportedError    a network, device or precision that howsure cannot handle
+├── StaleCacheError     cached outputs are of something else, damaged, or not there
 ├── DataError           labelled data that cannot be read, or does not fit
 └── UnknownNameError    a name that a registry or the store does not have
 """
@@ -30,6 +31,10 @@ class MissingOutputError(ModelSideError):
 
 class UnsupportedError(ModelSideError):
     """The network, device or precision is outside what howsure handles."""
+
+
+class StaleCacheError(ModelSideError):
+    """Cached outputs are not those of the network and rows at hand, are damaged, or are not all there."""
 
 
 class DataError(ModelSideError, ValueError):

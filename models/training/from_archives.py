@@ -44,11 +44,12 @@ def _fit(planned: Plan, network: nn.Module, precision: str, progress: Callable[[
     recipe = planned.recipe
     kind, spec, plan = recipe.backbone.kind, recipe.input_spec, recipe.gradients
     prepared = prepare(network, kind, spec, torch.device("cpu"), precision, plan=plan)
-    judged = [_part(prepared, rows, progress) for rows in planned.judge]
-    return fit(recipe, prepared, _part(prepared, planned.fit, progress), judged)
+    judged = [part_of(prepared, rows, progress) for rows in planned.judge]
+    return fit(recipe, prepared, part_of(prepared, planned.fit, progress), judged)
 
 
-def _part(network: PreparedNetwork, rows: Rows, progress: Callable[[str], None]) -> Part:
+def part_of(network: PreparedNetwork, rows: Rows, progress: Callable[[str], None] = lambda _: None) -> Part:
+    """The rows with their outputs by this network."""
     progress(f"{network.precision}: {len(rows.names)} {rows.role} rows of {rows.archive.name}")
     found = collect(network, rows.archive.read(rows.names))
     return Part(rows.archive.name, rows.archive.sha256, rows.role, rows.names, found, rows.note)

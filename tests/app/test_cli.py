@@ -95,6 +95,40 @@ def test_score_prints_the_documents_of_the_api(howsure, server):
     assert (result.exit_code, result.stderr) == (0, "")
 
 
+def test_score_sorts_and_shows_a_gallery(howsure, server, tmp_path):
+    page = tmp_path / "gallery.html"
+    options = ["--sort", "entropy", "--gallery", page, "--gallery-size", "1"]
+    shown = howsure("score", "--url", server.url, ASSETS, *options)
+    assert shown.exit_code == 0, shown.stderr
+    document = json.loads(howsure("score", "--url", server.url, ASSETS, "--json", "--sort", "entropy").stdout)
+    first, second = document["data"]
+    assert first["uncertainty"]["entropy"]["value"] > second["uncertainty"]["entropy"]["value"]
+    names = [item["input"].rpartition("/")[2] for item in (first, second)]
+    assert shown.stdout.index(names[0]) < shown.stdout.index(names[1])
+    assert "most uncertain first, by" in shown.stdout
+    assert shown.stderr == f"The most and the least uncertain images are in {page}\n"
+    text = page.read_text(encoding="utf-8")
+    assert text.index(f"{names[0]}: ") < text.index("Least uncertain") < text.index(f"{names[1]}: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--gallery", "g.html"], "--gallery needs an order: add --sort SCORE"),
+        (["--gallery", "none/g.html", "--sort", "entropy"], "--gallery: there is no folder none; make it first"),
+    ],
+)
+def test_a_gallery_that_cannot_be_is_refused_before_anything_is_scored(howsure, options, complaint):
+    result = howsure("score", "--url", f"http://127.0.0.1:{free_port()}", ASSETS, *options)
+    assert (result.exit_code, result.stderr) == (2, f"error: {complaint}\n")
+
+
+def test_an_order_by_a_score_that_is_not_there_is_the_error_of_the_api(howsure, server):
+    result = howsure("score", "--url", server.url, ASSETS, "--sort", "luck")
+    assert result.exit_code == 1
+    assert "cannot sort by luck: model efficientnet-lite0 has no such score; it has: entropy" in result.stderr
+
+
 @pytest.mark.parametrize("option", [[], ["--json"]])
 def test_score_ends_with_1_when_any_image_failed(howsure, server, tmp_path, option):
     (tmp_path / "bad.jpg").write_bytes(b"no image")

@@ -21,6 +21,7 @@ def test_defaults_are_safe(tmp_path):
     assert settings.api_keys == ()
     assert settings.store == tmp_path / "howsure" / "store"
     assert settings.datasets == tmp_path / "howsure" / "datasets"
+    assert settings.feature_cache == tmp_path / "howsure" / "features"
     assert settings.data_root is None
     assert settings.cores >= 1
 

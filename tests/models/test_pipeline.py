@@ -36,6 +36,16 @@ def test_a_version_answers_as_when_it_was_published(tiny, tiny_store, precision)
     assert pipeline.network.precision == precision
 
 
+def test_features_are_those_of_the_network_and_only_where_asked_for(tiny, tiny_store):
+    version = tiny_store.read("tiny", 1)
+    pipeline = load_pipeline(tiny_store, version, CPU, precision="float32")
+    pixels = golden_pixels(version.manifest.input_spec, (1, 2))
+    found = pipeline.answer(pixels, features=True).features
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, pipeline.network.outputs(pixels).require_features().numpy())
+    assert pipeline.answer(pixels).features is None
+
+
 @pytest.mark.parametrize("name", ["calibrator.scale", "calibrator.offset"])
 def test_another_calibrator_is_found_by_the_golden_inputs(tiny_store, name):
     version = tiny_store.read("tiny", 1)

@@ -182,7 +182,7 @@ async def test_values_that_are_no_numbers_never_become_data(service):
 async def test_the_parameters_are_in_the_openapi_document(service):
     document = (await service().get("/openapi.json")).json()
     body = document["paths"][URL]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert set(body["discriminator"]["mapping"]) == {"calibrate", "epistemic_reference", "evaluate"}
+    assert set(body["discriminator"]["mapping"]) == {"calibrate", "epistemic_reference", "loss_rank", "evaluate"}
     params = document["components"]["schemas"]["CalibrateParams"]["properties"]
     assert {"auto", "temperature", "histogram", "g_layers"} <= set(params["method"]["enum"])
     assert params["fit_share"]["description"]

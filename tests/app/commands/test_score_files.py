@@ -6,6 +6,7 @@ import pytest
 
 from app.client import AsyncClient, HowsureApiError
 from app.commands import score_files
+from tests.fixtures.images import image_file
 from tests.fixtures.server import ASSETS
 
 
@@ -67,6 +68,21 @@ def test_several_requests_read_like_one(score, server, folder, monkeypatch):
     assert {item.error.code for item in reply.failed} == {"image_format_unsupported"}
     assert reply.raw["usage"] == {"items": 5, "scored": 2, "failed": 3}
     assert reply.raw.keys() == {"object", "model", "version", "data", "usage"}
+
+
+def test_several_requests_are_sorted_as_one(score, server, folder, monkeypatch):
+    monkeypatch.setattr(score_files, "FILES_A_REQUEST", 2)
+    root = folder("bad.jpg")
+    for seed in range(6):
+        (root / f"{seed}.jpg").write_bytes(image_file(seed))
+    files = [root / "bad.jpg", *(root / f"{seed}.jpg" for seed in range(6))]
+    plain = score(server.url, files)
+    assert [item.input for item in plain.items] == [str(file) for file in files]
+    values = {image.input: image.uncertainty["epistemic"].value for image in plain.scored}
+    found = score(server.url, files, sort="epistemic")
+    assert [item.input for item in found.items] == [*sorted(values, key=values.get, reverse=True), str(files[0])]
+    assert [item["input"] for item in found.raw["data"]] == [item.input for item in found.items]
+    assert found.raw["usage"] == plain.raw["usage"]
 
 
 def test_no_image_at_all_could_be_scored(score, server, folder, monkeypatch):

@@ -90,7 +90,7 @@ def test_a_version_that_needs_features(admit, clipped, tiny_store, type):
 def test_gradients_need_images(admit):
     pointer, detail = refused(admit, outputs_table(80, features=3), "epistemic_reference")
     assert pointer == "/dataset"
-    assert "is a table, which has no gradients: send the images themselves" in detail
+    assert "is a table of outputs: send the images themselves" in detail
 
 
 def test_rows_of_an_epistemic_reference(admit, digit_archive):

@@ -39,7 +39,7 @@ def no_forward_pass_over_data(monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("a table has its outputs already")
 
-    monkeypatch.setattr("app.jobs.bench.collect_in_parts", refuse)
+    monkeypatch.setattr("app.jobs.bench.fill", refuse)
 
 
 def test_a_table_of_logits_is_enough(staged_job, store, monkeypatch):

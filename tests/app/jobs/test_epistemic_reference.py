@@ -10,7 +10,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from app.api.job_schemas import EpistemicReferenceParams
+from app.api.job_params import EpistemicReferenceParams
+from app.jobs.bench import Bench
+from app.jobs.epistemic_plans import plans_on_trial
 from app.scoring.catalog import Catalog
 from app.scoring.predictor import Form
 from app.scoring.reload import Reloader
@@ -26,7 +28,7 @@ from models.data.splits import split
 from models.gradients.exact import ROWS as EXACT_ROWS
 from models.gradients.exact import ExactGradients
 from models.pipeline import Pipeline, load_pipeline
-from models.training.labelled_outputs import collect, gather
+from models.training.labelled_outputs import collect
 from models.uncertainty.epistemic import Epistemic
 from tests.fixtures.labelled_zip import write_zip
 from tests.fixtures.new_jobs import new_job
@@ -95,12 +97,12 @@ def test_references_and_figures_are_those_of_the_rows_themselves(job_on, store, 
     assert version.manifest.gradients == plan
     spec = version.manifest.input_spec
     network = prepare(tiny.network, "timm", spec, CPU, "float32", plan=plan)
-    (folder,) = job.context.folder.glob("outputs-*")
-    found = gather(folder / "float32")
-    fitting, judging = split(found.names, 3, 60, 60)
+    names, collected = Bench(job.context).with_plan(plan).collected("float32", Bench(job.context).data.names)
+    found = collected.outputs
+    fitting, judging = split(names, 3, 60, 60)
     method = Epistemic(network.dimensions, 2.0)
-    fast = dict(zip(found.names, method.score(found.outputs).tolist(), strict=True))
-    last = dict(zip(found.names, method.of_last_layer(found.outputs).tolist(), strict=True))
+    fast = dict(zip(names, method.score(found).tolist(), strict=True))
+    last = dict(zip(names, method.of_last_layer(found).tolist(), strict=True))
     state = version.method_state("float32", "scores.epistemic")
     assert float(state["decay"]) == 2
     assert state["reference"].tolist() == sorted(fast[name] for name in fitting)
@@ -144,16 +146,17 @@ def test_the_choice_is_what_a_search_over_the_stored_gradients_picks(job_on, sto
     job = job_on(choose=True, perturbations=1, promote=False)
     job.run("outputs", "fit", "publish")
     searched = {}
-    for folder in job.context.folder.glob("outputs-*"):
-        found = gather(folder / "float32")
-        rows = [found.names.index(name) for name in split(found.names, 0, 60)[0]]
-        energies, layers = found.outputs.gradients.energies, found.outputs.gradients.layers
-        last = Epistemic(Dimensions(10, 1)).of_last_layer(found.outputs)
+    bench = Bench(job.context)
+    for plan in plans_on_trial(bench):
+        names, collected = bench.with_plan(plan).collected("float32", bench.data.names)
+        rows = [names.index(name) for name in split(names, 0, 60)[0]]
+        energies, layers = collected.outputs.gradients.energies, collected.outputs.gradients.layers
+        last = Epistemic(Dimensions(10, 1)).of_last_layer(collected.outputs)
         wrong = (last > last.median())[rows].tolist()
         for decay in (0.0, 1.0, 2.0, 5.0, 10.0):
             weights = [math.exp(decay * layer / layers) for layer in range(layers - energies.shape[1] + 1, layers + 1)]
             scores = [sum(w * e for w, e in zip(weights, row, strict=True)) for row in energies[rows].tolist()]
-            searched[decay, float(folder.name.split("-")[4])] = auroc(scores, wrong)
+            searched[decay, plan.sigma] = auroc(scores, wrong)
     assert len(searched) == 20
     version = latest(store)
     report = version.manifest.report["epistemic"]

@@ -65,6 +65,20 @@ def test_pixels_are_kept_for_stage_two_alone(formed):
     assert [prediction.pixels is pixels for prediction in found] == [False, True]
 
 
+def test_an_embedding_is_a_copy_for_who_asked_for_it(formed):
+    predictor = formed()
+    spec = predictor.pipeline.network.input_spec
+    pixels = np.random.default_rng(0).integers(0, 256, (3, spec.height, spec.width, 3), np.uint8)
+    wants = [asked("energy"), asked("energy", embed=True), asked("epistemic", embed=True, last_layer=True)]
+    works = [Work(predictor, image, its) for image, its in zip(pixels, wants, strict=True)]
+    plain, first, second = predictor.predict(works, 1)
+    assert plain.embedding is None
+    expected = predictor.pipeline.network.outputs(pixels).require_features().numpy()
+    for found, row in ((first, 1), (second, 2)):
+        np.testing.assert_allclose(found.embedding, expected[row], atol=0.02 * np.abs(expected).max())
+        assert found.embedding.base is None
+
+
 def test_a_budget_that_is_spent_gets_the_last_layer(formed, predict):
     predictor = formed()
     forms = predict(predictor, asked("epistemic", seconds=-1), asked("epistemic", seconds=60))

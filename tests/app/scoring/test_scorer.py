@@ -59,6 +59,28 @@ async def test_one_outcome_an_input_in_order(start_scorer):
     assert 0 < timings["decode"] < timings["score"]
 
 
+async def test_the_order_of_the_inputs_or_that_of_a_score(start_scorer):
+    scorer = start_scorer()
+    images = [ImageInput(str(seed), image_file(seed)) for seed in range(4)]
+    plain = await scorer.score([BAD, *images], **ASKED, timings={})
+    assert list(plain.order) == [0, 1, 2, 3, 4]
+    found = await scorer.score([BAD, *images], **ASKED, sort="entropy", timings={})
+    values = {row: found.outcomes[row].uncertainty["entropy"].value for row in range(1, 5)}
+    assert list(found.order) == [*sorted(values, key=values.get, reverse=True), 0]
+
+
+async def test_embeddings_come_with_one_score_and_only_where_asked_for(start_scorer):
+    scorer = start_scorer()
+    embedded, scored = await asyncio.gather(
+        scorer.score([GOOD], **ASKED, embed=True, timings={}), scorer.score([GOOD], **ASKED, timings={})
+    )
+    assert embedded.outcomes[0].embedding.shape == (1280,)
+    assert len(embedded.outcomes[0].uncertainty) == 1
+    assert scored.outcomes[0].embedding is None
+    with_several = await scorer.score([GOOD], **(ASKED | {"scores": ["energy"]}), embed=True, timings={})
+    assert list(with_several.outcomes[0].uncertainty) == ["energy"]
+
+
 async def test_nobody_waits_for_an_image_that_could_not_be_decoded(start_scorer):
     scorer = start_scorer(max_wait_ms=1000)
     started = time.perf_counter()

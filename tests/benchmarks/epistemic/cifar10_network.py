@@ -81,7 +81,7 @@ def train(
         began = time.perf_counter()
         for rows in torch.randperm(len(labels), generator=generator).split(batch)[: len(labels) // batch]:
             with torch.autocast("cpu", torch.bfloat16):
-                logits = network(_augmented(images[rows], generator))
+                logits = network(augmented(images[rows], generator))
             loss = functional.cross_entropy(logits.float(), labels[rows])
             optimiser.zero_grad()
             loss.backward()
@@ -91,7 +91,7 @@ def train(
     network.eval().requires_grad_(False)
 
 
-def _augmented(images: Tensor, generator: torch.Generator) -> Tensor:
+def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
     """Flipped at random, and one shift a batch of up to 4 pixels in either direction for each half of it."""
     flipped = torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5
     images = torch.where(flipped, images.flip(3), images)

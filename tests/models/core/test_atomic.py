@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from models.core.atomic import json_bytes, write_bytes, write_json
+from models.core.atomic import json_bytes, publish_folder, write_bytes, write_json
 
 
 def test_replaces_the_file_and_leaves_nothing_beside_it(tmp_path):
@@ -44,3 +44,13 @@ def test_equal_content_gives_equal_bytes_and_nan_is_refused():
     assert json_bytes({"b": 1, "a": "é"}) == json_bytes({"a": "é", "b": 1}) == '{\n "a": "é",\n "b": 1\n}\n'.encode()
     with pytest.raises(ValueError, match="not JSON compliant"):
         json_bytes(math.nan)
+
+
+def test_a_folder_takes_the_place_of_another(tmp_path):
+    for content in ("one", "two"):
+        beside = tmp_path / ".beside"
+        beside.mkdir()
+        (beside / content).write_text(content)
+        publish_folder(beside, tmp_path / "there")
+        assert [path.name for path in (tmp_path / "there").iterdir()] == [content]
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from app.api.job_schemas import EpistemicReferenceParams
+from app.api.job_params import EpistemicReferenceParams
 
 
 @pytest.mark.parametrize("given", [{"decay": 5}, {"sigma": 0.02}])

@@ -1,0 +1,117 @@
+"""The stages of a job `loss_rank`: a new version with a head that ranks inputs by the loss to be expected.
+
+Each stage leaves files in the job's folder, so that it can be begun again wherever it was interrupted.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from app.jobs.bench import Bench
+from app.jobs.parts import fit_and_report
+from app.jobs.publishing import keep, kept, promote_kept
+from app.jobs.stage import StageContext
+from models.data.splits import split
+from models.feature_cache.view_plan import ViewPlan
+from models.training.build import Part
+from models.training.head_curve import CurvePoint
+from models.training.head_plan import HeadPlan
+from models.training.held_out_views import held_out_views
+from models.training.loss_rank_gate import LossRankGate
+from models.training.loss_rank_head import TrainedHead, train_head
+from models.training.loss_rank_report import BASELINE, NEW
+from models.training.loss_rank_version import NAME, HeadOrigin, Judged, judge_head, with_loss_rank
+from models.uncertainty.loss_rank import LossRank
+
+PLAIN, VIEWS, TRAINED, FITTED = 0.2, 0.6, 0.9, 0.97  # progress at the end of these stages
+HELD_OUT = 0.2  # of the images to fit on: their views tell when to stop
+OF_HEAD = ("width", "depth", "passes")
+
+
+def collect(context: StageContext) -> dict[str, Any]:
+    """Outputs of every row in every precision, then of augmented views of the rows to fit on, in the first one."""
+    bench = Bench(context)
+    first = bench.manifest.precisions[0]
+    context.log(f"{bench.images.name}: {len(bench.labels)} rows for version {bench.base} of {context.spec.model}")
+    bench.collect(until=PLAIN)
+    fitting = fit_and_report(bench, first)[0]
+    bench.collect_views(first, fitting.names, _view_plan(bench), PLAIN, VIEWS - PLAIN)
+    return {"base": bench.base}
+
+
+def fit_candidate(context: StageContext) -> dict[str, Any]:
+    """Train the head on the views, fit its references, judge it on the other rows, and keep the candidate version."""
+    bench = Bench(context)
+    params, first = context.spec.params, bench.manifest.precisions[0]
+    fitting, judging = fit_and_report(bench, first)
+    trained = _train(bench, fitting)
+    judged = {precision: _judge(bench, precision, trained.head) for precision in bench.manifest.precisions}
+    gate, origin = LossRankGate(**params["gate"]), _origin(bench, trained, fitting)
+    version = with_loss_rank(bench.version, trained.head, judged, gate, origin, judging.note)
+    keep(context, version)
+    verdict = version.manifest.report[NAME]["gate"]
+    _tell(context, judged[first].record, verdict)
+    return {"gate": verdict}
+
+
+def promote(context: StageContext) -> dict[str, Any]:
+    """Make the new version the active one, if the gate holds and nobody has moved the pointer meanwhile."""
+    return promote_kept(context, kept(context).manifest.report[NAME]["gate"])
+
+
+def _view_plan(bench: Bench) -> ViewPlan:
+    return ViewPlan(bench.spec.params["views"], bench.spec.params["seed"])
+
+
+def _train(bench: Bench, fitting: Part) -> TrainedHead:
+    context, params = bench.context, bench.spec.params
+    plan = HeadPlan(seed=params["seed"], **{name: params[name] for name in OF_HEAD})
+    first = bench.manifest.precisions[0]
+    views, held = bench.views(first, fitting.names, _view_plan(bench)), _held_out(fitting.names, params["seed"])
+    dimensions = bench.network(first).dimensions
+
+    def told(step: int, steps: int, point: CurvePoint | None) -> None:
+        if point is not None:
+            figures = {} if point.spearman is None else {"held_out_spearman": point.spearman}
+            done = VIEWS + (TRAINED - VIEWS) * step / steps
+            context.report(done, f"step {step} of {steps}", {"train_loss": point.loss, **figures})
+
+    folder = context.folder / "head"
+    return train_head(views, held_out_views(views, held), dimensions, plan, folder, told, held)
+
+
+def _held_out(names: Sequence[str], seed: int) -> list[int]:
+    """Places of the images whose views are not trained on."""
+    held = set(split(names, seed, max(1, round(HELD_OUT * len(names))))[0])
+    return [place for place, name in enumerate(names) if name in held]
+
+
+def _judge(bench: Bench, precision: str, head: LossRank) -> Judged:
+    fitting, judging = fit_and_report(bench, precision)
+    bench.context.report(TRAINED, f"fitting on {len(fitting.names)} rows, {precision}")
+    network = bench.network(precision)
+    seed = bench.spec.params["seed"]
+    return judge_head(bench.version, network, bench.calibrator(network), head, fitting, judging, seed)
+
+
+def _origin(bench: Bench, trained: TrainedHead, fitting: Part) -> HeadOrigin:
+    params = bench.spec.params
+    return HeadOrigin(
+        data=asdict(fitting.use()) | {"role": "reference"},
+        views=params["views"],
+        held_out=len(_held_out(fitting.names, params["seed"])),
+        seed=params["seed"],
+        best=trained.best,
+        curve=trained.curve,
+        base=bench.base,
+    )
+
+
+def _tell(context: StageContext, record: Mapping[str, Any], gate: Mapping[str, Any]) -> None:
+    measure = gate["limits"]["measure"]
+    found = ((name, record["scores"][name][measure]) for name in (NEW, BASELINE))
+    metrics = {f"{measure}_of_{name}": interval["value"] for name, interval in found if interval}
+    context.report(FITTED, "trained and judged", metrics)
+    for note in gate["unjudged"]:
+        context.log(note)
+    context.log("the gate holds" if gate["held"] else f"the gate does not hold: {'; '.join(gate['reasons'])}")

@@ -1,0 +1,69 @@
+"""The promotion gate of a loss-rank head: it has to beat the entropy of the answers, on rows it was not trained on."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from models.training.loss_rank_report import BASELINE, NEW
+
+ROUNDING = 1e-9
+MEANINGS = {
+    "spearman": "Spearman's correlation with the loss",
+    "auroc": "AUROC of being wrong",
+    "r_auroc": "R-AUROC",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LossRankGate:
+    """By how much a head has to be better than entropy on `measure`: by more than `min_gain`, absolute."""
+
+    measure: Literal["spearman", "auroc", "r_auroc"]
+    min_gain: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.measure not in MEANINGS:
+            raise ValueError(f"measure must be one of {', '.join(MEANINGS)}, got {self.measure!r}")
+
+    def judge(self, records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+        """`held`, why not, and what could not be judged; every precision has to pass. See `loss_rank_record`."""
+        records = tuple(records)
+        reasons = [reason for record in records for reason in self._complaints(record)]
+        unjudged = [note for record in records for note in self._unjudged(record)]
+        return {"held": not reasons, "reasons": reasons, "unjudged": unjudged, "limits": asdict(self)}
+
+    def _complaints(self, record: Mapping[str, Any]) -> list[str]:
+        if record["constant"]:
+            return [f"the head has collapsed: loss_rank {_where(record)} is the same for all"]
+        head, baseline = (self._value(record, name) for name in (NEW, BASELINE))
+        if head is None or baseline is None or head - baseline > self.min_gain + ROUNDING:
+            return []
+        return [
+            f"{MEANINGS[self.measure]} {_where(record)} is {head:.4f} of loss_rank and {baseline:.4f} of entropy,"
+            f" not a gain of more than {self.min_gain:g}"
+        ]
+
+    def _unjudged(self, record: Mapping[str, Any]) -> list[str]:
+        if self._value(record, NEW) is not None:
+            return []
+        return [f"no {MEANINGS[self.measure]} {_where(record)}: {_why(self.measure, record)}"]
+
+    def _value(self, record: Mapping[str, Any], name: str) -> float | None:
+        found = record["scores"][name][self.measure]
+        return None if found is None else float(found["value"])
+
+
+def _where(record: Mapping[str, Any]) -> str:
+    return f"in {record['precision']} on {record['rows']} rows"
+
+
+def _why(measure: str, record: Mapping[str, Any]) -> str:
+    """Why the rows do not have the measure."""
+    if measure == "spearman":
+        return "all of them have the same loss"
+    if measure == "auroc":
+        return f"all of them are {'wrong' if record['wrong'] else 'right'}"
+    recall = record["recall_at_1"]
+    if recall is None:
+        return "each is alone in its class"
+    return f"of {'all' if recall else 'none'} the nearest has the same class"

@@ -19,7 +19,8 @@ from models.gradients.family import Family, with_perturbed
 from models.gradients.layer_kind import Batch
 from models.gradients.layers import find_layers
 
-ROWS = 6  # inputs that go back together at most: what they hold grows with their number
+ROWS = 64  # inputs that go back together at most
+HELD = 50 * 2**20  # bytes that they may hold in all: no more than a forward pass of 64 of a small network takes
 
 
 class ExactGradients:
@@ -36,10 +37,10 @@ class ExactGradients:
     def energies(self, images: Tensor, stop: Callable[[], bool] = lambda: False) -> list[LayerGradients | None]:
         """For each of N images its gradients, one row, or None where `stop`, asked before every pass, came first.
 
-        ROWS images at a time, in order; each has the same gradients whatever comes with it.
+        Some images at a time, in order; each has the same gradients whatever comes with it.
         """
         found: list[LayerGradients | None] = [None] * len(images)
-        most = max(1, min(ROWS, self._gradients.rows_at_a_time(self._copies) // self._copies))
+        most = max(1, min(ROWS, HELD // (self.layers.bytes_a_row * self._copies)))
         with self._lock, suppress(_StoppedError):
             for begin in range(0, len(images), most):
                 energies = self._together(images[begin : begin + most], stop)

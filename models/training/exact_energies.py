@@ -9,8 +9,9 @@ from torch import Tensor
 
 from models.core.atomic import write_bytes
 from models.core.outputs import LayerGradients
-from models.gradients.exact import ROWS, ExactGradients
+from models.gradients.exact import ExactGradients
 
+ROWS = 6  # in a file, at most
 PASSES = 400  # backward passes of single rows in a file, about: a minute of a large network is lost at most
 
 

@@ -25,9 +25,9 @@ from models.core.golden import Golden
 from models.core.gradient_plan import GradientPlan
 from models.core.method import Dimensions
 from models.data.splits import split
-from models.gradients.exact import ROWS as EXACT_ROWS
 from models.gradients.exact import ExactGradients
 from models.pipeline import Pipeline, load_pipeline
+from models.training.exact_energies import ROWS as EXACT_ROWS
 from models.training.labelled_outputs import collect
 from models.uncertainty.epistemic import Epistemic
 from tests.fixtures.labelled_zip import write_zip

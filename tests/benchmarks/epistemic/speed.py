@@ -27,25 +27,28 @@ from models.gradients.last_layer import last_layer_energy
 from tests.benchmarks.epistemic import ways
 from tests.benchmarks.epistemic.cifar10_network import DATA, trained_network
 from tests.benchmarks.epistemic.fast_form import planned
+from tests.benchmarks.epistemic.perceptron import random_perceptron
 from tests.benchmarks.epistemic.sets import SEED, archive_rows, cifar10_outside, strip_rows
 from tests.benchmarks.epistemic.subject import Subject, cifar10_subject, lite0_subject
 from tests.benchmarks.epistemic.tables import Report, Table
 from tests.benchmarks.epistemic.ways import Way
 
 FORWARD = "forward pass"
-NAMES = ("cifar10", "lite0")
+NAMES = ("cifar10", "perceptron", "lite0")
 PEAK_RESET = Path("/proc/self/clear_refs")
 FEW = 3  # classes that the slowest ways are timed for where there are a thousand
 
 
 def subject_of(name: str) -> Subject:
+    if name == "perceptron":
+        return cifar10_subject(random_perceptron(SEED), "Perceptron of 4 layers of 256, CIFAR-10, random weights")
     return cifar10_subject(trained_network()) if name == "cifar10" else lite0_subject(DATA)
 
 
 def images_of(name: str, subject: Subject, count: int) -> Tensor:
     """Real images, half of them in distribution."""
     half = count // 2
-    if name == "cifar10":
+    if name != "lite0":
         inside = strip_rows(DATA / "cifar10_test_shared.npz", "in", half)[0]
         outside = [rows for rows in cifar10_outside(DATA, half // 4) if rows.name != "Gaussian noise"]
     else:
@@ -56,7 +59,7 @@ def images_of(name: str, subject: Subject, count: int) -> Tensor:
 
 def served(name: str, subject: Subject, images: Tensor) -> tuple[Way, Way]:
     """The forward pass that is served, and the fast form on it."""
-    if name == "cifar10":
+    if name != "lite0":
         trunk, head = copy.deepcopy(subject.backbone.trunk), subject.backbone.head
         plan = planned(len(subject.gradients.layers))
         plain: Way = subject.network
@@ -86,12 +89,12 @@ def choices(name: str, subject: Subject, images: Tensor) -> dict[str, tuple[Way,
     classes = subject.backbone.head.out_features
     some, times = (classes, 1.0) if classes <= 10 else (FEW, classes / FEW)
     found: dict[str, tuple[Way, int, float]] = {
-        FORWARD: (forward, 64 if name == "cifar10" else 16, 1.0),
+        FORWARD: (forward, 64 if name != "lite0" else 16, 1.0),
         "forward pass, float32, as stored": (_without_graph(subject.network), 16, 1.0),
         "naive, an image and class at a time": (ways.naive(subject, some), 2, times),
-        "vmap(grad) over images": (ways.vectorised(subject, some), 8 if name == "cifar10" else 2, times),
+        "vmap(grad) over images": (ways.vectorised(subject, some), 8 if name != "lite0" else 2, times),
         "GradNorm of pytorch-ood, all layers": (ways.gradnorm(subject), 4, 1.0),
-        "fast form": (fast, 64 if name == "cifar10" else 16, 1.0),
+        "fast form": (fast, 64 if name != "lite0" else 16, 1.0),
     }
     if classes <= 10:
         found["exact form"] = (ways.exact(subject, images), 64, 1.0)
@@ -140,7 +143,7 @@ def resident(field: str) -> int:
 def agreement(name: str, subject: Subject, images: Tensor) -> dict[str, float]:
     """Spearman of the fast form and of cheaper ones to the exact form, or to the nearest thing to it."""
     forward, fast = served(name, subject, images)
-    if name == "cifar10":
+    if name != "lite0":
         reference = ways.exact(subject, images)(images)
     else:
         one, other = ways.near_exact(subject, images, SEED)
@@ -170,7 +173,7 @@ def tables(name: str, rounds: int, count: int) -> list[Table]:
     images = images_of(name, subject, count)
     found = choices(name, subject, images)
     taken = timed(found, images, rounds)
-    batch = 64 if name == "cifar10" else 16
+    batch = 64 if name != "lite0" else 16
     rows = {}
     for way, milliseconds in taken.items():
         ratios = [mine / plain for mine, plain in zip(milliseconds, taken[FORWARD], strict=True)]

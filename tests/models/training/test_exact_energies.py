@@ -5,8 +5,7 @@ import torch
 
 from models.backbones.prepared import exact_gradients, example_images
 from models.core.gradient_plan import GradientPlan
-from models.gradients.exact import ROWS
-from models.training.exact_energies import collect_exact, gather_exact
+from models.training.exact_energies import ROWS, collect_exact, gather_exact
 
 COUNT = ROWS + 3
 

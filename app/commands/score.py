@@ -69,12 +69,13 @@ def score(
 
     with api_errors(as_json):
         reply = asyncio.run(run())
-        if gallery is not None and sort is not None:
-            _write_gallery(gallery, reply, files, sort, gallery_size)
     if as_json:
         print_json(reply.raw)
     else:
         show(reply, sort)
+    if gallery is not None and sort is not None:
+        with api_errors():
+            _write_gallery(gallery, reply, files, sort, gallery_size)
     if reply.failed:
         raise typer.Exit(1)
 
@@ -119,6 +120,8 @@ def _check_gallery(file: Path, sort: str | None) -> None:
         fail("--gallery needs an order: add --sort SCORE", status=2)
     if not file.parent.is_dir():
         fail(f"--gallery: there is no folder {file.parent}; make it first", status=2)
+    if file.is_dir():
+        fail(f"--gallery: {file} is a folder; name a file in it", status=2)
 
 
 def _write_gallery(file: Path, reply: "ScoreReply", images: Iterable[Path], sort: str, size: int) -> None:

@@ -8,6 +8,7 @@
 
 import fcntl
 import os
+import resource
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from models.feature_cache.row_format import RowFormat
 from models.feature_cache.shard import Shard, open_shard, shard_rows
 
 IN_USE = "in_use"
-OPEN_SHARDS = 1024  # each has some memory maps, of which a process may have 65,530
+MOST_MAPS = 8192  # memory maps of one cache; a process may have 65,530
 
 
 class FeatureCache:
@@ -88,11 +89,18 @@ class FeatureCache:
         """Raises StaleCacheError for one that is not there, or not whole."""
         found = self._mapped.get(start)
         if found is None:
-            if len(self._mapped) >= OPEN_SHARDS:
+            if len(self._mapped) >= self._most_open:
                 self._mapped.clear()
             found = open_shard(self.path_of(start), self.rows_of(start), self.layout)
             self._mapped[start] = found
         return found
+
+    @cached_property
+    def _most_open(self) -> int:
+        """Shards mapped at a time. Each map holds a file open, of which many processes may have but 1,024."""
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        maps = MOST_MAPS if files == resource.RLIM_INFINITY else min(files // 4, MOST_MAPS)
+        return max(1, maps // len(self.layout.columns))
 
     def slices(self, start: int, stop: int) -> Iterator[tuple[Shard, slice]]:
         """The shards that hold rows `start` to `stop` - 1, and which of their own rows those are."""

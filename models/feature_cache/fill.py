@@ -10,7 +10,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from models.core.atomic import publish_folder
@@ -111,10 +111,11 @@ def _claimed(target: Path, wait: bool) -> Iterator[Path | None]:
 
 def _lock(folder: Path, wait: bool) -> int | None:
     while True:
-        folder.mkdir(exist_ok=True)
+        with suppress(FileExistsError):
+            folder.mkdir()
         try:
             descriptor = os.open(folder, os.O_RDONLY)
-        except FileNotFoundError:  # published since
+        except FileNotFoundError:  # published or removed since
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

@@ -116,11 +116,20 @@ def test_score_sorts_and_shows_a_gallery(howsure, server, tmp_path):
     [
         (["--gallery", "g.html"], "--gallery needs an order: add --sort SCORE"),
         (["--gallery", "none/g.html", "--sort", "entropy"], "--gallery: there is no folder none; make it first"),
+        (["--gallery", "/", "--sort", "entropy"], "--gallery: / is a folder; name a file in it"),
     ],
 )
 def test_a_gallery_that_cannot_be_is_refused_before_anything_is_scored(howsure, options, complaint):
     result = howsure("score", "--url", f"http://127.0.0.1:{free_port()}", ASSETS, *options)
     assert (result.exit_code, result.stderr) == (2, f"error: {complaint}\n")
+
+
+def test_a_gallery_that_cannot_be_written_costs_no_scores(howsure, server):
+    options = ["--sort", "entropy", "--gallery", "/proc/gallery.html"]
+    result = howsure("score", "--url", server.url, ASSETS / "coffee.jpg", *options)
+    assert result.exit_code == 1
+    assert "espresso" in result.stdout
+    assert result.stderr.startswith("error: /proc/gallery.html: ")
 
 
 def test_an_order_by_a_score_that_is_not_there_is_the_error_of_the_api(howsure, server):

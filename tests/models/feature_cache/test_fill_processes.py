@@ -3,9 +3,11 @@
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from models.feature_cache.fill import _claimed
 from tests.fixtures.filling import CONTEXT, IMAGES, SlowFilling, fill_in_process
 
 
@@ -70,3 +72,18 @@ def test_one_waits_for_the_other_and_takes_over_when_it_dies(tmp_path, whole, by
     patient.join(30)
     assert patient.exitcode == 0
     assert bytes_of(slow.cache()) == bytes_of(whole)
+
+
+def test_those_who_wait_for_one_shard_have_it_one_after_the_other(tmp_path):
+    inside = []
+
+    def wait_for_it(_):
+        for _ in range(1000):
+            with _claimed(tmp_path / "shard", wait=True) as beside:
+                inside.append(beside)
+                assert len(inside) == 1
+                inside.clear()
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(wait_for_it, range(6)))
+    assert not list(tmp_path.iterdir())

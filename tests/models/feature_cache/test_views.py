@@ -1,5 +1,6 @@
 """Cached views are live views; they come out of memory maps by slices, in training order."""
 
+import resource
 from dataclasses import replace
 
 import numpy as np
@@ -66,6 +67,18 @@ def test_reading_loads_only_the_rows_that_are_asked_for(viewed):
     assert columns.keys() == {"features", "labels", "losses", "logits"}
     assert all(isinstance(column, np.memmap) and column.mode == "r" for column in columns.values())
     assert list(cache._mapped) == [0]
+
+
+def test_maps_leave_files_for_others(viewed, monkeypatch):
+    cache, _ = viewed.filled()
+    whole = CachedViews(cache).read(0, 360)
+    assert len(cache._mapped) == 6
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (48, 48))
+    cache, _ = viewed.filled()
+    views = CachedViews(cache)
+    for start in range(0, 360, 40):
+        assert torch.equal(views.read(start, start + 40).features, whole.features[start : start + 40])
+        assert 4 * len(cache._mapped) <= 48 / 4, "four columns, and a quarter of the files that may be open"
 
 
 def test_half_the_bytes(viewed):

@@ -45,7 +45,7 @@ def _how(found: Mapping[str, Any]) -> str:
 
 def _verdict(gate: Mapping[str, Any]) -> str:
     style, told = ("held", "held") if gate["held"] else ("refused", "did not hold")
-    text = " ".join((f"Its gate {told}.", *(f"{line}." for line in (*gate["reasons"], *gate["unjudged"]))))
+    text = " ".join((f"Its gate {told}.", *(f"{line}." for line in gate["reasons"])))
     return f'<p class="{style}">{escape(text)}</p>'
 
 

@@ -75,8 +75,10 @@ def _section(title: str, images: Sequence[ScoredImage], paths: Mapping[str, Path
 
 def _figures(images: Iterable[ScoredImage], paths: Mapping[str, Path], score: str) -> Iterator[str]:
     for image in images:
+        if image.input not in paths:  # no server says which files of this machine are read
+            continue
         try:
-            thumbnail = _thumbnail(paths.get(image.input, Path(image.input)).read_bytes())
+            thumbnail = _thumbnail(paths[image.input].read_bytes())
         except (OSError, ImageError):
             continue
         yield _figure(image, thumbnail, score)

@@ -49,6 +49,8 @@ def score(
 
     if gallery is not None:
         _check_gallery(gallery, sort)
+    if sort is not None and exact_top is not None:
+        fail("--sort with --exact-top: values of two forms have no common order; leave one of the two out", status=2)
     files = image_files(paths)
     if not files:
         fail(f"no image files below {', '.join(map(str, paths))}", status=2)

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -66,7 +66,8 @@ class ForwardPasses:
         readable = np.array([place not in bad for place in range(stop - start)], np.bool_)
         labels = self.rows.labels[images]
         pixels = self._pixels(pictures, images, numbers)
-        return Computed(readable, bad, images, labels, *self._outputs(pixels, torch.from_numpy(labels[readable])))
+        found = self._outputs(pixels, torch.from_numpy(labels[readable]))
+        return _of_finite_rows(Computed(readable, bad, images, labels, *found))
 
     def _positions(self, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         if self.plan is None:
@@ -99,3 +100,23 @@ class ForwardPasses:
             gradients = None if found is None else LayerGradients(found.energies.cpu(), found.layers)
         losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
         return features, logits, losses, gradients
+
+
+def _of_finite_rows(found: Computed) -> Computed:
+    """Images that the network overflows on are as bad as those that cannot be read."""
+    finite = found.features.isfinite().all(dim=1) & found.logits.isfinite().all(dim=1)
+    if bool(finite.all()):
+        return found
+    places = np.flatnonzero(found.readable)[~finite.numpy()]
+    readable = found.readable.copy()
+    readable[places] = False
+    gradients = found.gradients
+    return replace(
+        found,
+        readable=readable,
+        bad=found.bad | {int(place): "the network gives no finite numbers for it" for place in places},
+        features=found.features[finite],
+        logits=found.logits[finite],
+        losses=found.losses[finite],
+        gradients=gradients and replace(gradients, energies=gradients.energies[finite]),
+    )

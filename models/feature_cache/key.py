@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,7 +39,7 @@ class CacheKey:
     views: ViewPlan | None  # None: the images as they are served
     floats: Floats  # of the features
     logits: bool
-    maker: str  # what the bytes depend on besides: processor, torch, Pillow
+    maker: str  # what the bytes depend on besides: processor, torch, Pillow, the network's library
     format: int = FORMAT
 
     @classmethod
@@ -66,7 +68,7 @@ class CacheKey:
             views=views,
             floats=floats,
             logits=logits,
-            maker=_maker(device),
+            maker=_maker(device, backbone.kind),
         )
 
     @property
@@ -98,7 +100,7 @@ class CacheKey:
             found = dict(json.loads(path.read_bytes()))
         except (ValueError, TypeError) as error:
             raise StaleCacheError(f"{path} is not readable ({error}): remove {folder}") from error
-        wanted = self.to_dict()
+        wanted = json.loads(json_bytes(self.to_dict()))
         differing = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
         if differing:
             name = differing[0]
@@ -108,6 +110,8 @@ class CacheKey:
             )
 
 
-def _maker(device: torch.device) -> str:
+def _maker(device: torch.device, kind: str) -> str:
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    return f"{where}, {machine()}, Pillow {PIL.__version__}"
+    with suppress(PackageNotFoundError):  # of a network that no library builds
+        kind = f"{kind} {version(kind)}"
+    return f"{where}, {machine()}, Pillow {PIL.__version__}, {kind}"

@@ -26,27 +26,27 @@ class LossRankGate:
             raise ValueError(f"measure must be one of {', '.join(MEANINGS)}, got {self.measure!r}")
 
     def judge(self, records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-        """`held`, why not, and what could not be judged; every precision has to pass. See `loss_rank_record`."""
-        records = tuple(records)
+        """`held`, and why not; every precision has to pass, and rows without the measure show nothing.
+
+        See `loss_rank_record`.
+        """
         reasons = [reason for record in records for reason in self._complaints(record)]
-        unjudged = [note for record in records for note in self._unjudged(record)]
-        return {"held": not reasons, "reasons": reasons, "unjudged": unjudged, "limits": asdict(self)}
+        return {"held": not reasons, "reasons": reasons, "limits": asdict(self)}
 
     def _complaints(self, record: Mapping[str, Any]) -> list[str]:
         if record["constant"]:
             return [f"the head has collapsed: loss_rank {_where(record)} is the same for all"]
         head, baseline = (self._value(record, name) for name in (NEW, BASELINE))
-        if head is None or baseline is None or head - baseline > self.min_gain + ROUNDING:
+        if head is None or baseline is None:
+            return [
+                f"no {MEANINGS[self.measure]} {_where(record)}: {_why(self.measure, record)}; judge by another measure"
+            ]
+        if head - baseline > self.min_gain + ROUNDING:
             return []
         return [
             f"{MEANINGS[self.measure]} {_where(record)} is {head:.4f} of loss_rank and {baseline:.4f} of entropy,"
             f" not a gain of more than {self.min_gain:g}"
         ]
-
-    def _unjudged(self, record: Mapping[str, Any]) -> list[str]:
-        if self._value(record, NEW) is not None:
-            return []
-        return [f"no {MEANINGS[self.measure]} {_where(record)}: {_why(self.measure, record)}"]
 
     def _value(self, record: Mapping[str, Any], name: str) -> float | None:
         found = record["scores"][name][self.measure]
@@ -65,5 +65,5 @@ def _why(measure: str, record: Mapping[str, Any]) -> str:
         return f"all of them are {'wrong' if record['wrong'] else 'right'}"
     recall = record["recall_at_1"]
     if recall is None:
-        return "each is alone in its class"
+        return "each is alone in its class, or one has features of length 0"
     return f"of {'all' if recall else 'none'} the nearest has the same class"

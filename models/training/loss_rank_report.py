@@ -32,7 +32,8 @@ class JudgedRows:
     """N rows that were not trained on, in one precision.
 
     `losses` (N,) are the task losses, `wrong` (N,) bool of what would be answered. `neighbour_right` (N,) bool is of
-    the nearest other row, None where every row is alone in its class. `scores` are (N,) by name, NEW among them.
+    the nearest other row, None where every row is alone in its class, or one has features of length 0. `scores` are
+    (N,) by name, NEW among them.
     """
 
     losses: Tensor
@@ -48,11 +49,12 @@ def judged_rows(outputs: ModelOutputs, labels: Tensor, head: LossRank, serving: 
     """
     heads = {NEW: head} | ({} if serving is None else {SERVING: serving})
     baselines = {each.name: each(head.dimensions) for each in BASELINES}
-    alone = len(torch.unique(labels)) == len(labels)
+    features = outputs.require_features()
+    alone = len(torch.unique(labels)) == len(labels) or bool((features.norm(dim=1) == 0).any())
     return JudgedRows(
         losses=nll_loss(outputs.log_probabilities(), labels, reduction="none"),
         wrong=are_wrong(outputs, labels),
-        neighbour_right=None if alone else nearest_is_right(outputs.require_features(), labels),
+        neighbour_right=None if alone else nearest_is_right(features, labels),
         scores={name: score.score(outputs).cpu() for name, score in (heads | baselines).items()},
     )
 

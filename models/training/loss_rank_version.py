@@ -79,4 +79,6 @@ def with_loss_rank(
         "gate": gate.judge(records),
     }
     rescored = {precision: each.rescored for precision, each in judged.items()}
-    return with_score(base, NAME, base.manifest.gradients, rescored, report)
+    # A base without scores has no plan, but its first epistemic score may have been fitted by one.
+    gradients = next(iter(rescored.values())).network.gradients
+    return with_score(base, NAME, None if gradients is None else gradients.plan, rescored, report)

@@ -115,6 +115,10 @@ def test_score_sorts_and_shows_a_gallery(howsure, server, tmp_path):
     ("options", "complaint"),
     [
         (["--gallery", "g.html"], "--gallery needs an order: add --sort SCORE"),
+        (
+            ["--sort", "epistemic", "--exact-top", "1"],
+            "--sort with --exact-top: values of two forms have no common order",
+        ),
         (["--gallery", "none/g.html", "--sort", "entropy"], "--gallery: there is no folder none; make it first"),
         (["--gallery", "/", "--sort", "entropy"], "--gallery: / is a folder; name a file in it"),
     ],

@@ -64,6 +64,11 @@ def test_a_file_that_is_gone_makes_room_for_the_next(reply, shown):
     assert shown(gallery_page(found, files, "doubt", 2)) == [["1.jpg", "2.jpg"], ["4.jpg", "3.jpg"]]
 
 
+def test_a_file_that_was_not_sent_is_not_read(reply, shown):
+    found, files = reply("0.jpg", "1.jpg")
+    assert shown(gallery_page(found, files[1:], "doubt", 2)) == [[], ["1.jpg"]]
+
+
 def test_thumbnails_keep_the_shape_of_the_picture(reply):
     page = gallery_page(*reply("0.jpg"), "doubt", 1)
     ((content, _),) = ALT.findall(page)

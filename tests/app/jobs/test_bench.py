@@ -82,13 +82,23 @@ def test_a_stale_cache_is_refused(job_on, job_settings):
 def test_old_outputs_make_room_and_what_never_fits_is_refused(job_on, job_settings, digit_archive, monkeypatch):
     monkeypatch.setenv("HOWSURE_FEATURE_CACHE_BYTES", str(2**20))
     count = 2**20 // (120 * (4 * 256 + 8 + 4)) - 1
-    small = Bench(job_on(**COMMON).context)
+    job = job_on(**COMMON)
     for seed in range(2):
+        small = Bench(job.context)
         small.collect_views("float32", digit_archive.names, ViewPlan(count, seed), 0, 1)
     assert len(list(job_settings.feature_cache.glob(f"*/{KEY}"))) == 1
     assert any("used longest ago, to make room" in message.get("log", "") for message in small.context.say.__self__)
     with pytest.raises(DataError, match="more than HOWSURE_FEATURE_CACHE_BYTES"):
         small.collect_views("float32", digit_archive.names, ViewPlan(count + 2, 0), 0, 1)
+
+
+def test_two_that_fit_only_singly_do_not_take_each_others_room(job_on, job_settings, monkeypatch):
+    monkeypatch.setenv("HOWSURE_FEATURE_CACHE_BYTES", str(2**20))  # 960 views take 995 kB
+    job = job_on("loss_rank", views=16, passes=1, width=4, depth=1, promote=False)
+    job.run("outputs")
+    assert len(list(job_settings.feature_cache.glob(f"*/{KEY}"))) == 2
+    no_forward_pass(monkeypatch)
+    job.run("fit")
 
 
 def test_a_table_has_no_views(staged_job):

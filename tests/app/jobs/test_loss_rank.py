@@ -15,10 +15,13 @@ from app.scoring.catalog import Catalog
 from app.scoring.reload import Reloader
 from app.settings import Settings
 from app.telemetry import Metrics
-from models.backbones.prepared import prepare
+from models.backbones.prepared import build_network, prepare
+from models.core.checkpoint import Version
 from models.core.errors import DataError
+from models.core.golden import Golden
 from models.data.splits import split
-from models.pipeline import load_pipeline
+from models.feature_cache.forward import ForwardPasses
+from models.pipeline import Pipeline, load_pipeline
 from models.training.labelled_outputs import collect
 from models.uncertainty.loss_rank import LossRank
 from tests.fixtures.labelled_zip import write_zip
@@ -136,6 +139,20 @@ def test_an_interrupted_training_ends_with_the_same_head(job_on):
     assert job.results["publish"] == whole.results["publish"] == {"version": 2}
 
 
+def test_another_kind_of_machine_trains_anew(job_on, monkeypatch):
+    job = job_on(promote=False)
+    job.run("outputs", "fit")
+    compute = ForwardPasses.compute
+
+    def rounded_otherwise(*given):
+        found = compute(*given)
+        return replace(found, features=found.features * 1.001, losses=found.losses * 1.001)
+
+    monkeypatch.setattr(ForwardPasses, "compute", rounded_otherwise)
+    monkeypatch.setattr("models.feature_cache.key.machine", lambda: "another")
+    assert job.run("fit")["gate"]["held"]
+
+
 def test_a_head_that_is_no_better_than_entropy_stays_a_candidate(job_on, store):
     outcome = job_on(gate={"measure": "spearman", "min_gain": 0.9}).run()
     assert not outcome["promoted"]
@@ -160,6 +177,23 @@ def test_a_calibration_keeps_the_head_and_its_report(job_on, staged_job, separat
     assert after.manifest.report[TYPE] == before.manifest.report[TYPE]
     one, other = head_of(before), head_of(after)
     assert all(one[name].equal(other[name]) for name in one if name != "reference")
+
+
+def test_a_version_without_scores_gets_all_of_them(job_on, store):
+    """As one that was registered, which has no calibrator either."""
+    tiny = store.read("tiny", 1)
+    manifest = replace(
+        tiny.manifest, scores=(), calibrator=None, gradients=None, report={"evaluations": []}, data=(), seeds={}
+    )
+    network = build_network(manifest.backbone, store.read_weights(manifest.backbone.sha256))
+    rows = Pipeline(prepare(network, "timm", manifest.input_spec, CPU, "float32"), None, {})
+    golden = Golden(tiny.golden.seeds, {"float32": tuple(rows.golden_rows(tiny.golden.seeds))})
+    base = store.publish("tiny", Version(manifest, {}, golden))
+    store.activate("tiny", base, actor="test", reason="")
+    assert job_on().run()["promoted"]
+    version = latest(store)
+    assert version.manifest.scores == ("entropy", "max_prob", "energy", "epistemic", TYPE)
+    assert load_pipeline(store, version, CPU).fast_scores == ("epistemic",)
 
 
 def test_a_table_is_refused(staged_job):

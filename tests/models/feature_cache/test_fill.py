@@ -1,5 +1,6 @@
 """What a filled cache holds: what the network gives, row by row; damaged shards are made anew."""
 
+import math
 import os
 import threading
 from dataclasses import replace
@@ -7,8 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from models.core.errors import DataError, StaleCacheError
+from models.core.image import read_image
 from models.data.labelled_image import LabelledImage
 from models.feature_cache.cache import FeatureCache
 from models.feature_cache.fill import fill
@@ -121,6 +124,31 @@ def test_images_that_cannot_be_read_are_listed_and_left_out(plain, with_files):
     assert kept == [0, 2, 5]
     whole = CachedOutputs(plain.having(root=plain.root / "sound").filled()[0]).take(kept)[0]
     torch.testing.assert_close(found.take(kept)[0].logits, whole.logits, rtol=1e-4, atol=1e-4)
+
+
+class Overflowing(nn.Module):
+    """`trunk`, but for one input."""
+
+    def __init__(self, trunk, bad):
+        super().__init__()
+        self.trunk, self.bad = trunk, bad
+
+    def forward(self, images):
+        hit = (images == self.bad).flatten(1).all(dim=1)
+        return self.trunk(images).masked_fill(hit[:, None], math.inf)
+
+
+def test_images_that_the_network_overflows_on_are_left_out(plain):
+    network, rows = plain.network, plain.rows
+    content = next(iter(rows.contents(rows.names[70:71])))
+    pixels = network.input_spec.pixels(read_image(content, network.input_spec))
+    bad = network.input_spec.tensor(pixels[None], network.device, torch.float32)
+    cache, _ = plain.having(network=replace(network, trunk=Overflowing(network.trunk, bad))).filled()
+    assert list(cache.bad()) == [(70, "the network gives no finite numbers for it")]
+    whole = CachedOutputs(plain.having(root=plain.root / "sound").filled()[0])
+    found, kept = CachedOutputs(cache), [69, 71]
+    assert found.readable([69, 70, 71]) == kept
+    assert found.take(kept)[0].logits.equal(whole.take(kept)[0].logits)
 
 
 def test_a_shard_without_a_readable_image(plain, gradient_network, with_files):

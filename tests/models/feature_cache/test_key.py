@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from importlib.metadata import version
 
 import pytest
 
@@ -43,6 +44,16 @@ def test_whatever_changes_a_byte_changes_the_folder(viewed):
         replace(key, format=2),
     ]
     assert len({each.digest for each in [key, *others]}) == 1 + len(others)
+
+
+def test_the_release_of_the_networks_library_counts(viewed):
+    assert f"timm {version('timm')}" in viewed.key().maker
+
+
+def test_arguments_that_json_knows_otherwise_are_the_same(viewed):
+    subject = viewed.having(backbone=replace(viewed.backbone, arguments={"img_size": (32, 32)}))
+    for _ in range(2):
+        FeatureCache(viewed.root, subject.key())
 
 
 @pytest.mark.parametrize(

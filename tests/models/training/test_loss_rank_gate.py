@@ -24,7 +24,6 @@ def test_better_than_entropy_holds(measure):
     assert verdict == {
         "held": True,
         "reasons": [],
-        "unjudged": [],
         "limits": {"measure": measure, "min_gain": 0.0},
     }
 
@@ -61,11 +60,12 @@ def test_a_collapsed_head_never_holds(measure):
         ({"measure": "r_auroc", "recall": 0.0}, "no R-AUROC in float32 on 100 rows: of none the nearest has the same"),
     ],
 )
-def test_where_there_is_nothing_to_judge_by_it_holds_and_says_so(given, told):
+def test_where_nothing_shows_a_gain_it_does_not_hold_and_says_why(given, told):
     verdict = LossRankGate(given["measure"]).judge([record(head=None, **given)])
-    assert verdict["held"]
-    (note,) = verdict["unjudged"]
-    assert note.startswith(told)
+    assert not verdict["held"]
+    (reason,) = verdict["reasons"]
+    assert reason.startswith(told)
+    assert reason.endswith("judge by another measure")
 
 
 def test_refuses_a_measure_that_it_does_not_know():

@@ -1,6 +1,7 @@
 """The record of a loss-rank head: figures of known rows, and what cannot be said of some."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -90,3 +91,10 @@ def test_rows_that_are_each_alone_in_their_class_have_no_recall(outputs, heads):
     found = judged_rows(some, torch.arange(3), heads[0])
     assert found.neighbour_right is None
     assert loss_rank_record(found, "float32", 0)["recall_at_1"] is None
+
+
+def test_features_of_length_0_have_no_neighbour(outputs, heads):
+    features = outputs.require_features().clone()
+    features[1] = 0
+    labels = torch.zeros(len(outputs), dtype=torch.int64)
+    assert judged_rows(replace(outputs, features=features), labels, heads[0]).neighbour_right is None

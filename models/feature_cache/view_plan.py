@@ -11,7 +11,8 @@ class ViewPlan:
     """Random resized crop, horizontal flip and colour jitter, as arXiv 2402.16569 trains its uncertainty head.
 
     `count` views of each image. A crop covers a share of the picture's area in `scale`, `flip` is a probability, and
-    `jitter` the largest relative change of brightness, contrast and saturation.
+    `jitter` the largest relative change of brightness, contrast and saturation. Pictures are decoded as the server
+    decodes them, which may be at a reduced size: a small crop of a large photograph is blurred as well.
     """
 
     count: int

@@ -117,13 +117,13 @@ def test_score_sorts_and_shows_a_gallery(howsure, server, tmp_path):
         (["--gallery", "g.html"], "--gallery needs an order: add --sort SCORE"),
         (
             ["--sort", "epistemic", "--exact-top", "1"],
-            "--sort with --exact-top: values of two forms have no common order",
+            "--sort with --exact-top: values of two forms have no common order; leave one of the two out",
         ),
         (["--gallery", "none/g.html", "--sort", "entropy"], "--gallery: there is no folder none; make it first"),
         (["--gallery", "/", "--sort", "entropy"], "--gallery: / is a folder; name a file in it"),
     ],
 )
-def test_a_gallery_that_cannot_be_is_refused_before_anything_is_scored(howsure, options, complaint):
+def test_an_order_that_cannot_be_is_refused_before_anything_is_scored(howsure, options, complaint):
     result = howsure("score", "--url", f"http://127.0.0.1:{free_port()}", ASSETS, *options)
     assert (result.exit_code, result.stderr) == (2, f"error: {complaint}\n")
 

@@ -96,7 +96,8 @@ def test_swaps_under_load(start_server, swapping_store, activate, confidences, b
     assert (result.statuses.keys(), result.failures) == ({"200"}, {})
     assert mixed(witness.seen, expected) == []
     assert served == wanted
-    assert changes >= SWAPS
+    # On a busy machine several swaps may come between two replies.
+    assert set(order) == {1, 2, 3}
     metrics = read_metrics(server.url)
     assert metrics["howsure_swap_duration_seconds_count", (("network", "reused"),)] == SWAPS + 3
     assert ("howsure_swap_duration_seconds_count", (("network", "loaded"),)) not in metrics

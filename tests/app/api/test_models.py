@@ -16,7 +16,7 @@ def test_the_list_in_the_shape_of_openai(client):
     assert (card["id"], card["object"], card["owned_by"], card["status"]) == (MODEL, "model", "howsure", "ready")
     assert card["created"] > 1_700_000_000
     assert (card["version"], card["classes"], card["calibrator"]) == (1, 1000, "temperature")
-    assert [score["name"] for score in card["scores"]] == ["entropy", "max_prob", "energy", "epistemic"]
+    assert [score["name"] for score in card["scores"]] == ["entropy", "max_prob", "energy", "epistemic", "loss_rank"]
 
 
 def test_a_card_says_how_well_calibrated_the_model_is(client):

@@ -14,7 +14,7 @@ from tests.fixtures.problems import check_problem
 
 URL = "/v1/images/score"
 JPEG = {"Content-Type": "image/jpeg"}
-SCORES = ["entropy", "max_prob", "energy", "epistemic"]
+SCORES = ["entropy", "max_prob", "energy", "epistemic", "loss_rank"]
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ async def test_one_outcome_an_input_in_order(start_scorer):
     first, second, third = scored.outcomes
     assert isinstance(second, HowsureError)
     assert first.class_index == third.class_index
-    assert first.uncertainty.keys() == {"entropy", "max_prob", "energy", "epistemic"}
+    assert first.uncertainty.keys() == {"entropy", "max_prob", "energy", "epistemic", "loss_rank"}
     assert 0 < timings["decode"] < timings["score"]
 
 

@@ -120,7 +120,7 @@ def _networks(catalog: Catalog) -> set[int]:
 
 
 def _set_aside() -> None:
-    """Spare the garbage collector what stays: going through all of it stops every thread for a third of a second."""
+    """Spare the garbage collector what stays: going through all of it stops every thread, long enough to see in p99."""
     gc.unfreeze()  # or a network that was replaced would stay for good
     gc.collect()
     gc.freeze()

@@ -7,6 +7,7 @@ from models.core.checkpoint import MANIFEST, file_sha256, read_version
 from models.core.store import CheckpointStore
 
 FOLDER = Path(__file__).parent
+ACTOR = "howsure"
 
 
 def shipped_models() -> list[str]:
@@ -14,9 +15,10 @@ def shipped_models() -> list[str]:
 
 
 def install_shipped(store: CheckpointStore) -> list[str]:
-    """Publish what the store does not have yet; returns the names. A model that has an active version keeps it.
+    """Publish what the store does not have yet; returns the names.
 
-    Safe when several processes start at once on one store.
+    A shipped version that nobody has moved away from gives way to that of a newer release, once; any other active
+    version stays. Safe when several processes start at once on one store.
     """
     with store.lock("_install"):
         return [model for model in shipped_models() if _install(store, model)]
@@ -27,9 +29,13 @@ def _install(store: CheckpointStore, model: str) -> bool:
     published = store.manifest_hashes(model).get(file_sha256(folder / MANIFEST))
     number = _publish(store, model, folder) if published is None else published
     # Asked for in any case: a process may have been killed between publishing and activating.
-    if model not in store.models():
-        store.activate(model, number, actor="howsure", reason="shipped with this release")
+    if model not in store.models() or (published is None and _is_untouched(store, model)):
+        store.activate(model, number, actor=ACTOR, reason="shipped with this release")
     return published is None
+
+
+def _is_untouched(store: CheckpointStore, model: str) -> bool:
+    return all(move.actor == ACTOR for move in store.active(model).history)
 
 
 def _publish(store: CheckpointStore, model: str, folder: Path) -> int:

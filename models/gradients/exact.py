@@ -20,7 +20,7 @@ from models.gradients.layer_kind import Batch
 from models.gradients.layers import find_layers
 
 ROWS = 64  # inputs that go back together at most
-HELD = 50 * 2**20  # bytes that they may hold in all: no more than a forward pass of 64 of a small network takes
+HELD = 50 * 2**20  # bytes that they may hold in all; one input may hold more
 
 
 class ExactGradients:

@@ -73,6 +73,14 @@ def confidences(activate, body):
     return confidences
 
 
+def seen_by(witness, version):
+    """Wait for a reply from this version."""
+    until = time.monotonic() + 30
+    while not witness.seen or witness.seen[-1].version != version:
+        assert time.monotonic() < until, f"no reply from version {version}"
+        time.sleep(0.01)
+
+
 def test_swaps_under_load(start_server, swapping_store, activate, confidences, body, say):
     server = start_server(HOWSURE_STORE=swapping_store, HOWSURE_MAX_BATCH=4)
     expected = confidences(server)
@@ -80,15 +88,17 @@ def test_swaps_under_load(start_server, swapping_store, activate, confidences, b
     wanted = [2 + swap % 3 if swap % 3 < 2 else 1 for swap in range(SWAPS)]
     served = []
 
+    witness = Witness(Target.build(server.url + URL, body, "application/json"), CLIENTS)
+
     def swap():
-        for version in wanted:
-            time.sleep(0.3)
+        """Each version once a reply has come from the one before."""
+        for before, version in pairwise((1, *wanted)):
+            seen_by(witness, before)
             served.append(activate(server, version)["serving"])
 
-    witness = Witness(Target.build(server.url + URL, body, "application/json"), CLIENTS)
     swapping = threading.Thread(target=swap)
     swapping.start()
-    result = witness.run(seconds=6)
+    result = witness.run(seconds=10)
     swapping.join()
     order = [reply.version for reply in witness.seen]
     changes = sum(before != after for before, after in pairwise(order))
@@ -96,8 +106,7 @@ def test_swaps_under_load(start_server, swapping_store, activate, confidences, b
     assert (result.statuses.keys(), result.failures) == ({"200"}, {})
     assert mixed(witness.seen, expected) == []
     assert served == wanted
-    # On a busy machine several swaps may come between two replies.
-    assert set(order) == {1, 2, 3}
+    assert changes >= SWAPS
     metrics = read_metrics(server.url)
     assert metrics["howsure_swap_duration_seconds_count", (("network", "reused"),)] == SWAPS + 3
     assert ("howsure_swap_duration_seconds_count", (("network", "loaded"),)) not in metrics

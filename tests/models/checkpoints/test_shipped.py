@@ -33,18 +33,32 @@ def test_installing_again_changes_nothing(tmp_path):
     assert store.active(SHIPPED) == before
 
 
-def test_a_newer_release_is_published_beside_the_version_that_serves(tmp_path):
-    store = CheckpointStore(tmp_path)
-    install_shipped(store)
-    older = store.read(SHIPPED, 1)
-    other = CheckpointStore(tmp_path / "other")
-    other.add_weights(store.read_weights(older.manifest.backbone.sha256))
-    other.publish(SHIPPED, replace(older, manifest=replace(older.manifest, code_version="0.0.1")))
-    other.activate(SHIPPED, 1, actor="ana", reason="ours")
+@pytest.fixture
+def older(tmp_path):
+    """A store with the version of an older release, which is not active yet."""
+    current, store = CheckpointStore(tmp_path / "current"), CheckpointStore(tmp_path / "older")
+    install_shipped(current)
+    version = current.read(SHIPPED, 1)
+    store.add_weights(current.read_weights(version.manifest.backbone.sha256))
+    store.publish(SHIPPED, replace(version, manifest=replace(version.manifest, code_version="0.0.1")))
+    return store
 
-    assert install_shipped(other) == [SHIPPED]
-    assert other.versions(SHIPPED) == [1, 2]
-    assert other.active(SHIPPED).version == 1
+
+def test_a_newer_release_is_published_beside_the_version_that_somebody_chose(older):
+    older.activate(SHIPPED, 1, actor="howsure", reason="shipped with that release")
+    older.activate(SHIPPED, 1, actor="ana", reason="ours")
+    assert install_shipped(older) == [SHIPPED]
+    assert older.versions(SHIPPED) == [1, 2]
+    assert older.active(SHIPPED).version == 1
+
+
+def test_a_newer_release_takes_the_place_of_the_older_ones_version_once(older):
+    older.activate(SHIPPED, 1, actor="howsure", reason="shipped with that release")
+    assert install_shipped(older) == [SHIPPED]
+    assert older.active(SHIPPED).version == 2
+    older.activate(SHIPPED, 1, actor="howsure", reason="a process of the older release")
+    assert install_shipped(older) == []
+    assert older.active(SHIPPED).version == 1, "two releases on one store would take turns"
 
 
 def test_processes_that_start_at_once_install_one_version(tmp_path):

@@ -29,5 +29,5 @@ def most_uncertain_first(scores: Sequence[Doubt | None]) -> list[int]:
 
 
 def _mixed(score: Doubt) -> tuple[float, ...]:
-    # Only an exact form may lack its percentile, and beside other forms only the most doubtful items have that form.
+    # Only an exact form may lack its percentile, and within a request the most doubtful items have that form first.
     return (1.0 if score.percentile is None else score.percentile, score.value)

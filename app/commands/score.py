@@ -49,11 +49,11 @@ def score(
 
     if gallery is not None:
         _check_gallery(gallery, sort)
-    if sort is not None and exact_top is not None:
-        fail("--sort with --exact-top: values of two forms have no common order; leave one of the two out", status=2)
     files = image_files(paths)
     if not files:
         fail(f"no image files below {', '.join(map(str, paths))}", status=2)
+    if sort is not None and f"{sort}:exact" in (scores or "").split(","):
+        _check_order(sort, files)
 
     async def run() -> "ScoreReply":
         async with _client(url, api_key) as client:
@@ -114,6 +114,14 @@ async def _client(url: str | None, api_key: str | None) -> AsyncIterator["AsyncC
     settings = read_settings({"host": "127.0.0.1", "api_keys": ()})
     async with in_process_client(settings) as client:
         yield client
+
+
+def _check_order(sort: str, files: Iterable[Path]) -> None:
+    """Where time runs out exact values stand beside fast ones; without a percentile only one request can order them."""
+    from app.commands.score_files import portions
+
+    if len(list(portions(files))) > 1:
+        fail(f"--sort {sort} with {sort}:exact: so many files take several requests; sort by its fast form", status=2)
 
 
 def _check_gallery(file: Path, sort: str | None) -> None:

@@ -52,7 +52,7 @@ class Bench:
         # Who may bind where, and with which key, is the server's concern.
         self.settings = Settings(host="127.0.0.1", api_keys=())
         self.store = CheckpointStore(self.settings.store)
-        self._held: list[FeatureCache] = []  # so that no other one, of this job or another, takes their room meanwhile
+        self._held: dict[str, FeatureCache] = {}  # by digest; nobody takes their room meanwhile, this job included
 
     @cached_property
     def base(self) -> int:
@@ -188,8 +188,8 @@ class Bench:
         rows = self._rows(names)
         backbone, spec = self.manifest.backbone, self.manifest.input_spec
         key = CacheKey.of(backbone, spec, precision, self.plan, self.device, rows, views=views, logits=views is None)
-        cache = FeatureCache(self.settings.feature_cache, key)
-        self._held.append(cache)
+        cache = self._held.get(key.digest) or FeatureCache(self.settings.feature_cache, key)
+        self._held[key.digest] = cache
         if cache.is_complete():
             told(key.total, key.total)
             return cache, 0

@@ -95,7 +95,7 @@ def build(data: Path, folder: Path) -> None:
 
 
 def _with_head(version: Version, planned: Plan, network: nn.Module) -> Version:
-    state, told = _stored_head()
+    state, told = stored_head(HEAD)
     judged = {}
     for precision in planned.recipe.precisions:
         prepared = prepare(
@@ -116,9 +116,9 @@ def _with_head(version: Version, planned: Plan, network: nn.Module) -> Version:
     return with_loss_rank(version, head, judged, LossRankGate("r_auroc"), origin, judging.note)
 
 
-def _stored_head() -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def stored_head(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Tensors of the trained head, and what its training told of itself."""
-    with safetensors.safe_open(HEAD, "pt") as file:
+    with safetensors.safe_open(path, "pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["training"])  # noqa: SIM118
 
 

@@ -42,6 +42,7 @@ class FeatureCache:
             os.utime(held)
             key.settle(self.folder)
         self._mapped: dict[int, Shard] = {}
+        self._complete = False  # once all shards are there they stay, as long as this object lives
 
     @cached_property
     def layout(self) -> RowFormat:
@@ -82,8 +83,9 @@ class FeatureCache:
 
     def require_complete(self) -> None:
         """Raises StaleCacheError unless all shards are there, whole."""
-        if missing := self.missing(self.layout):
+        if not self._complete and (missing := self.missing(self.layout)):
             raise StaleCacheError(f"{len(missing)} of {len(self.starts)} shards in {self.shards} are missing: fill it")
+        self._complete = True
 
     def shard(self, start: int) -> Shard:
         """Raises StaleCacheError for one that is not there, or not whole."""

@@ -115,16 +115,20 @@ def test_score_sorts_and_shows_a_gallery(howsure, server, tmp_path):
     ("options", "complaint"),
     [
         (["--gallery", "g.html"], "--gallery needs an order: add --sort SCORE"),
-        (
-            ["--sort", "epistemic", "--exact-top", "1"],
-            "--sort with --exact-top: values of two forms have no common order; leave one of the two out",
-        ),
         (["--gallery", "none/g.html", "--sort", "entropy"], "--gallery: there is no folder none; make it first"),
         (["--gallery", "/", "--sort", "entropy"], "--gallery: / is a folder; name a file in it"),
     ],
 )
-def test_an_order_that_cannot_be_is_refused_before_anything_is_scored(howsure, options, complaint):
+def test_a_gallery_that_cannot_be_is_refused_before_anything_is_scored(howsure, options, complaint):
     result = howsure("score", "--url", f"http://127.0.0.1:{free_port()}", ASSETS, *options)
+    assert (result.exit_code, result.stderr) == (2, f"error: {complaint}\n")
+
+
+def test_an_order_of_exact_values_over_several_requests_is_refused(howsure, tmp_path):
+    for number in range(33):
+        (tmp_path / f"{number}.png").write_bytes(b"")
+    result = howsure("score", tmp_path, "--scores", "entropy,epistemic:exact", "--sort", "epistemic")
+    complaint = "--sort epistemic with epistemic:exact: so many files take several requests; sort by its fast form"
     assert (result.exit_code, result.stderr) == (2, f"error: {complaint}\n")
 
 

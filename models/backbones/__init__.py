@@ -1,6 +1,6 @@
 """The registry of libraries that networks come from. Adding one is one file and one line here."""
 
-from models.backbones import from_timm, from_torchvision, from_transformers
+from models.backbones import from_timm, from_torchvision, from_transformers, own
 from models.backbones.backbone import Backbone, BackboneKind, ImportedNetwork, check_cut
 from models.core.errors import UnknownNameError
 
@@ -10,6 +10,7 @@ BACKBONES: dict[str, BackboneKind] = {
     "timm": from_timm.KIND,
     "torchvision": from_torchvision.KIND,
     "transformers": from_transformers.KIND,
+    "howsure": own.KIND,
 }
 
 

@@ -4,6 +4,7 @@ import hashlib
 import io
 from importlib.resources import files
 
+import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -15,12 +16,17 @@ from models.core.manifest import BackboneRecord, WeightsOrigin
 def package_weights(record: BackboneRecord) -> dict[str, Tensor]:
     """The state dict of the record's network, read from its origin.
 
-    The file's tensors are taken in the order of the network's own, whatever their names; every shape must agree.
-    The file is a pickle: it is opened only after its hash was checked, and by torch's weights-only reader.
+    The file's tensors are taken in the order of the network's own, whatever their names; every shape must agree. One
+    in safetensors form is read by name. A pickle is opened only after its hash was checked, and by torch's weights-only
+    reader.
     """
     if record.origin is None:
         raise CheckpointError(f"{record.name}: the manifest names no package that the weights come from")
-    stored = torch.load(io.BytesIO(_verified(record.origin)), map_location="cpu", weights_only=True)
+    content = _verified(record.origin)
+    if record.origin.file.endswith(".safetensors"):
+        found: dict[str, Tensor] = safetensors.torch.load(content)
+        return found
+    stored = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     network = backbone_kind(record.kind).build(record.name, record.arguments)
     own = network.state_dict()
     shapes = [tuple(value.shape) for value in own.values()]

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from models.core.checkpoint import file_sha256
+from models.data.image_archive import ImageArchive
 from models.feature_cache.image_rows import ImageRows
 
 
@@ -35,6 +36,12 @@ def archive_images(path: Path, label: str = "label", only: Collection[str] | Non
         kept = [row for row in listed if only is None or row["file"] in only]
         files = {f"{path.stem}/{row['file']}": archive.read(f"images/{row['file']}") for row in kept}
     return held_images(files, [int(row[label]) for row in kept], file_sha256(path))
+
+
+def rows_of(images: ImageArchive, names: Sequence[str]) -> ImageRows:
+    """Some rows of an archive, read when they are needed."""
+    labels = np.array([images.labels[name] for name in names], np.int64)
+    return ImageRows(tuple(names), labels, images.contents, images.sha256)
 
 
 def joined(parts: Sequence[ImageRows]) -> ImageRows:

@@ -1,6 +1,6 @@
 """Labelled images in a zip whose labels are class indexes and whose rows are all sound: what recipes are built from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from models.core.errors import DataError
@@ -28,6 +28,10 @@ class ImageArchive:
         self._images = dataset
         if len(self.labels) != len(self.names):
             raise DataError(f"{path}: labels must be class indexes")
+
+    def contents(self, names: Sequence[str]) -> Iterator[bytes | None]:
+        """Image files of these rows, in that order; None for one that the archive holds damaged."""
+        return self._images.contents(names)
 
     def read(self, names: tuple[str, ...]) -> Iterator[LabelledImage]:
         """The rows of these names, in that order."""

@@ -147,6 +147,7 @@ class ModelCard:
     id: str
     status: str
     raw: Mapping[str, Any] = field(repr=False)
+    default: bool = False  # answers requests that name no model
     version: int | None = None
     failed_version: int | None = None
     reason: str | None = None

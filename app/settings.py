@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     store: Path = Field(default_factory=default_store, description="folder of the checkpoint store")
-    default_model: str | None = Field(None, description="answers requests that name no model")
+    default_model: str | None = Field(None, description="answers requests that name no model; else the only one")
 
     reload_seconds: float = Field(
         1.0, ge=0, le=3600, description="how often to look for a newly active version; 0: only when activated over HTTP"

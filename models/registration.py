@@ -1,6 +1,6 @@
 """The first version of a network that comes from outside: as it is, neither calibrated nor with a reference set."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
+from torch import Tensor
 
 from models.backbones import backbone_kind
 from models.backbones.backbone import ImportedNetwork, check_cut
@@ -53,26 +54,31 @@ def register(
     state = imported.network.state_dict()
     names = tuple(classes or imported.classes or ())
     record = BackboneRecord(kind, imported.name, imported.arguments, store.add_weights(state))
+    return store.publish(model, unfitted_version(record, state, imported.input_spec, names))
+
+
+def unfitted_version(
+    record: BackboneRecord, state: Mapping[str, Tensor], input_spec: InputSpec, classes: tuple[str, ...]
+) -> Version:
+    """A version, in no store yet, that has neither calibrator nor scores. Raises UnsupportedError as `register`."""
     # Not the network at hand, but the one that the record builds: what cannot be built again must not be published.
     network = build_network(record, state)
-    images = imported.input_spec.tensor(
-        golden_pixels(imported.input_spec, GOLDEN_SEEDS), torch.device("cpu"), torch.float32
-    )
-    cut = check_cut(build_network(record, state), backbone_kind(kind).cut, images)
-    if len(names) != cut.dimensions.classes or len(set(names)) != len(names):
+    images = input_spec.tensor(golden_pixels(input_spec, GOLDEN_SEEDS), torch.device("cpu"), torch.float32)
+    cut = check_cut(build_network(record, state), backbone_kind(record.kind).cut, images)
+    if len(classes) != cut.dimensions.classes or len(set(classes)) != len(classes):
         raise UnsupportedError(
-            f"{model} has {cut.dimensions.classes} outputs, and {len(set(names))} different class names are known:"
-            " name every class once"
+            f"{record.name} has {cut.dimensions.classes} outputs, and {len(set(classes))} different class names are"
+            " known: name every class once"
         )
     golden = {}
     for precision in PRECISIONS:
-        prepared = prepare(network, kind, imported.input_spec, torch.device("cpu"), precision)
+        prepared = prepare(network, record.kind, input_spec, torch.device("cpu"), precision)
         golden[precision] = tuple(Pipeline(prepared, None, {}).golden_rows(GOLDEN_SEEDS))
     manifest = Manifest(
         task="image-classification",
         backbone=record,
-        classes=names,
-        input_spec=imported.input_spec,
+        classes=classes,
+        input_spec=input_spec,
         calibrator=None,
         scores=(),
         precisions=PRECISIONS,
@@ -83,4 +89,4 @@ def register(
         report={"evaluations": []},
         files={},
     )
-    return store.publish(model, Version(manifest, {}, Golden(GOLDEN_SEEDS, golden)))
+    return Version(manifest, {}, Golden(GOLDEN_SEEDS, golden))

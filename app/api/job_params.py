@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from app.api.mac_cal_params import MacCalParams
 from models.calibration import CALIBRATORS
 
 METHODS = ("auto", *CALIBRATORS)
@@ -34,6 +35,7 @@ class CalibrateParams(BaseModel):
     version: int | None = Field(None, ge=1, description="version to start from; left out: the active one")
     promote: bool = Field(True, description="make it the active version if the gate holds")
     gate: GateParams = GateParams()
+    mac_cal: MacCalParams | None = Field(None, description="only with the method mac_cal; left out: its defaults")
 
     @field_validator("method")
     @classmethod
@@ -41,6 +43,12 @@ class CalibrateParams(BaseModel):
         if value not in METHODS:
             raise ValueError(f"there is no calibrator {value!r}; there are: {', '.join(METHODS)}")
         return value
+
+    @model_validator(mode="after")
+    def _of_its_method(self) -> Self:
+        if self.mac_cal is not None and self.method != "mac_cal":
+            raise ValueError(f"mac_cal has no meaning for the method {self.method}: leave it out, or ask for mac_cal")
+        return self
 
 
 class EpistemicGateParams(BaseModel):

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.job_params import CalibrateParams, EpistemicReferenceParams, EvaluateParams, LossRankParams
+from app.api.train_params import TrainParams
 
 
 class JobBase(BaseModel):
@@ -45,7 +46,16 @@ class EvaluateJob(JobBase):
     params: EvaluateParams = EvaluateParams()
 
 
-JobRequest = Annotated[CalibrateJob | EpistemicReferenceJob | LossRankJob | EvaluateJob, Field(discriminator="type")]
+class TrainJob(JobBase):
+    """Train a classifier on labelled images; the result is a version, of a new model or of one that is there."""
+
+    type: Literal["train"]
+    params: TrainParams = TrainParams()
+
+
+JobRequest = Annotated[
+    CalibrateJob | EpistemicReferenceJob | LossRankJob | EvaluateJob | TrainJob, Field(discriminator="type")
+]
 
 
 class JobCard(BaseModel):

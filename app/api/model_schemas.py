@@ -20,6 +20,7 @@ class ModelCard(BaseModel):
     created: int | None = Field(None, description="Unix time of the last move that made this version active")
     owned_by: Literal["howsure"] = "howsure"
     status: Literal["ready", "loading", "failed"]
+    default: bool = Field(False, description="Answers requests that name no model")
     reason: str | None = Field(None, description="Why the model, or its active version, is not served")
     version: int | None = Field(None, description="The version that serves; the active one where none does")
     failed_version: int | None = Field(None, description="The active version, where it could not be loaded")

@@ -8,7 +8,9 @@ from app.api.reliability import reliability_svg
 from app.api.report_decision import gate_section, selection_section
 from app.api.report_epistemic import epistemic_section
 from app.api.report_loss_rank import loss_rank_section
+from app.api.report_mac_cal import mac_cal_section
 from app.api.report_tables import compared_table, measures_table, worst_classes_table
+from app.api.report_training import training_section
 from app.api.risk_coverage import risk_coverage_svg
 from models.core.manifest import Manifest
 from models.core.report import calibration_summary
@@ -57,6 +59,8 @@ def version_report_page(model: str, version: int, manifest: Manifest) -> str:
         selection=manifest.report.get("selection"),
         epistemic=manifest.report.get("epistemic"),
         loss_rank=manifest.report.get("loss_rank"),
+        training=manifest.report.get("training"),
+        fitting=manifest.report.get("fitting"),
     )
 
 
@@ -70,6 +74,8 @@ def report_page(
     selection: Mapping[str, Any] | None = None,
     epistemic: Mapping[str, Any] | None = None,
     loss_rank: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+    fitting: Mapping[str, Any] | None = None,
 ) -> str:
     """Warnings first, then what was decided, then each precision and data set. Everything given is escaped."""
     precisions = list(dict.fromkeys(each["precision"] for each in evaluations))
@@ -80,6 +86,8 @@ def report_page(
         + f'<p class="note">{escape(" ".join((*notes, _method(evaluations))))}</p>'
         + (gate_section(gate) if gate else "")
         + (selection_section(selection) if selection else "")
+        + (mac_cal_section(fitting) if fitting else "")
+        + (training_section(training) if training else "")
         + (epistemic_section(epistemic) if epistemic else "")
         + (loss_rank_section(loss_rank) if loss_rank else "")
         + "".join(_precision(evaluations, precision, classes) for precision in precisions)

@@ -30,12 +30,20 @@ def parse_params(settings: Iterable[str]) -> dict[str, Any]:
     return params
 
 
+def require_model(kind: str, model: str | None) -> None:
+    """Of a job that may make a new model no name is guessed. Ends with status 2."""
+    if kind == "train" and model is None:
+        fail("say with --model what to train: the name of a new model, or that of one to train a version of", status=2)
+
+
 def only_model(client: "Client") -> str:
-    """The one model of the server. Ends with status 2 where it has several, or none."""
-    names = [card.id for card in client.models()]
-    if len(names) != 1:
+    """The one that answers where none is named. Ends with status 2 where there is no such model."""
+    cards = client.models()
+    names = [card.id for card in cards]
+    chosen = [card.id for card in cards if card.default or len(cards) == 1]
+    if not chosen:
         fail(f"say which model with --model; there are: {', '.join(names) or 'none'}", status=2)
-    return names[0]
+    return chosen[0]
 
 
 def dataset_id(client: "Client", given: str) -> str:

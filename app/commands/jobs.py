@@ -20,9 +20,13 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="Id of a job.")]
 
 @commands.command("submit")
 def submit(
-    kind: Annotated[str, typer.Argument(metavar="TYPE", help="calibrate, evaluate, epistemic_reference or loss_rank.")],
+    kind: Annotated[
+        str, typer.Argument(metavar="TYPE", help="train, calibrate, evaluate, epistemic_reference or loss_rank.")
+    ],
     dataset: Annotated[str, typer.Option(metavar="ID|PATH", help="A dataset; a file or folder is uploaded first.")],
-    model: Annotated[str | None, typer.Option(help="Which model; needless where there is one.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Which model; needless where there is one, but for train, where it may be new.")
+    ] = None,
     method: Annotated[str | None, typer.Option(help="Calibrator, short for --param method=…")] = None,
     param: Annotated[
         list[str], typer.Option(metavar="NAME=VALUE", help="As in gate.max_ece_increase=0.01; repeat it for several.")
@@ -34,8 +38,9 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Queue a job. With --watch the exit status is 0 when it has succeeded, 1 when failed, 3 when cancelled."""
-    from app.commands.job_options import dataset_id, only_model, parse_params
+    from app.commands.job_options import dataset_id, only_model, parse_params, require_model
 
+    require_model(kind, model)
     params = parse_params([*([] if method is None else [f"method={method}"]), *param])
     with connected(url, api_key, as_json) as client:
         name = model or only_model(client)

@@ -4,7 +4,9 @@ from typing import Any
 
 from app.datasets.catalog import DatasetCatalog
 from app.datasets.record import DatasetRecord
-from app.errors import InvalidError
+from app.jobs.refusals import check_images, refusal
+from app.jobs.training.admission import check_train
+from app.jobs.training.split import trained_count
 from models.calibration import CALIBRATORS
 from models.core.errors import DataError
 from models.core.manifest import Manifest
@@ -18,33 +20,37 @@ NEED_FEATURES = frozenset(name for name, kind in CALIBRATORS.items() if Needs.FE
 
 def check_admission(store: CheckpointStore, datasets: DatasetCatalog, job: Any) -> None:
     """Raises UnknownNameError, NotFoundError, DataError or InvalidError, each with what to change."""
+    if job.type == "train":
+        check_train(store, datasets.get(job.dataset), job.model, job.params.model_dump())
+        return
     version = job.params.version or store.active(job.model).version
     manifest = store.read_manifest(job.model, version)
     record = datasets.get(job.dataset)
     _check_form(manifest, record, job.model)
     _check_labels(manifest, record)
     _check_features(record, manifest.calibrator, "/dataset")
+    trained = trained_count(manifest, record.sha256)
     if job.type == "calibrate":
-        _check_rows(record, job.params.fit_share)
+        _check_rows(record, job.params.fit_share, trained)
         _check_features(record, job.params.method, "/params/method")
     elif job.type == "epistemic_reference":
-        _check_images(record)
-        _check_rows(record, job.params.fit_share)
-        _check_exact_rows(record, job.params)
+        check_images(record)
+        _check_rows(record, job.params.fit_share, trained)
+        _check_exact_rows(record, job.params, trained)
     elif job.type == "loss_rank":
-        _check_images(record)
-        _check_rows(record, job.params.fit_share)
+        check_images(record)
+        _check_rows(record, job.params.fit_share, trained)
 
 
 def _check_form(manifest: Manifest, record: DatasetRecord, model: str) -> None:
     if record.kind == "outputs" and record.columns != len(manifest.classes):
         detail = f"{record.id} has {record.columns} logits a row, but {model} has {len(manifest.classes)} classes"
-        raise _refusal("/dataset", detail)
+        raise refusal("/dataset", detail)
 
 
 def _check_features(record: DatasetRecord, calibrator: str | None, pointer: str) -> None:
     if calibrator in NEED_FEATURES and record.kind == "outputs" and not record.features:
-        raise _refusal(pointer, f"{calibrator} needs features, and {record.id} has only logits")
+        raise refusal(pointer, f"{calibrator} needs features, and {record.id} has only logits")
 
 
 def _check_labels(manifest: Manifest, record: DatasetRecord) -> None:
@@ -61,30 +67,24 @@ def _check_labels(manifest: Manifest, record: DatasetRecord) -> None:
             f"label {label!r} is no class of the model, which has {len(manifest.classes)}; {sum(wrong.values())} of"
             f" {record.good} rows have such labels: mend them, or is this the data of another model?"
         )
-        raise _refusal("/dataset", detail) from error
+        raise refusal("/dataset", detail) from error
 
 
-def _check_rows(record: DatasetRecord, fit_share: float) -> None:
-    fitting = round(record.good * fit_share)
-    for rows, use in ((fitting, "fit"), (record.good - fitting, "report")):
-        if rows < FEWEST_ROWS:
-            detail = (
-                f"{rows} rows to {use} on, at least {FEWEST_ROWS} are needed: {record.id} has {record.good} good rows"
+def _check_rows(record: DatasetRecord, fit_share: float, trained: int) -> None:
+    rows = record.good - trained
+    fitting = round(rows * fit_share)
+    for part, use in ((fitting, "fit"), (rows - fitting, "report")):
+        if part < FEWEST_ROWS:
+            left = f", less the {trained} that the network was trained on" if trained else ""
+            raise refusal(
+                "/dataset",
+                f"{part} rows to {use} on, at least {FEWEST_ROWS} are needed: {record.id} has {record.good} good"
+                f" rows{left}",
             )
-            raise _refusal("/dataset", detail)
 
 
-def _check_images(record: DatasetRecord) -> None:
-    if record.kind != "images":
-        raise _refusal("/dataset", f"{record.id} is a table of outputs: send the images themselves")
-
-
-def _check_exact_rows(record: DatasetRecord, params: Any) -> None:
-    fitting = round(record.good * params.fit_share)
+def _check_exact_rows(record: DatasetRecord, params: Any, trained: int) -> None:
+    fitting = round((record.good - trained) * params.fit_share)
     if params.exact_rows > fitting:
         detail = f"{params.exact_rows} rows to score exactly, but {fitting} are fitted on: ask for no more than those"
-        raise _refusal("/params/exact_rows", detail)
-
-
-def _refusal(pointer: str, detail: str) -> InvalidError:
-    return InvalidError(detail, errors=[{"pointer": pointer, "detail": detail}])
+        raise refusal("/params/exact_rows", detail)

@@ -14,6 +14,7 @@ from torch import nn
 
 from app.datasets.catalog import DatasetCatalog
 from app.jobs.stage import StageContext
+from app.jobs.training.split import split_of
 from app.settings import Settings
 from models.backbones.prepared import PreparedNetwork, build_network, prepare, suggested_plan
 from models.calibration import calibrator
@@ -46,13 +47,16 @@ LARGEST_BAD_SHARE = 0.05
 class Bench:
     """Opened by each stage anew; what it finds in the job's folder is what an earlier stage or attempt has left."""
 
-    def __init__(self, context: StageContext) -> None:
+    def __init__(self, context: StageContext, version: Version | None = None) -> None:
+        """`version` takes the place of the one in the store that the job starts from."""
         self.context = context
         self.spec = context.spec
         # Who may bind where, and with which key, is the server's concern.
         self.settings = Settings(host="127.0.0.1", api_keys=())
         self.store = CheckpointStore(self.settings.store)
         self._held: dict[str, FeatureCache] = {}  # by digest; nobody takes their room meanwhile, this job included
+        if version is not None:
+            self.version = version
 
     @cached_property
     def base(self) -> int:
@@ -71,8 +75,15 @@ class Bench:
         return self.version.manifest
 
     @cached_property
-    def data(self) -> Dataset:
+    def whole(self) -> Dataset:
+        """The data, with the rows that the version's network was trained on."""
         return DatasetCatalog.of(self.settings).open(self.spec.dataset)
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The rows that are left to fit and report on: on those that a network was trained on it is too sure."""
+        found = split_of(self.manifest, self.whole.sha256)
+        return self.whole if found is None else self.whole.without(frozenset(found.parts(self.whole.names)[2]))
 
     @property
     def images(self) -> ImageDataset:
@@ -101,10 +112,16 @@ class Bench:
         self.context.log(f"the epistemic score is that of the last layer alone: {found}")
         return None
 
-    def with_plan(self, plan: GradientPlan) -> "Bench":
-        """The same, but that gradients are taken by this plan."""
+    def with_plan(self, plan: GradientPlan | None) -> "Bench":
+        """The same, but that gradients are taken by this plan, or not at all."""
         other = copy.copy(self)
         other.plan = plan
+        return other
+
+    def with_version(self, version: Version) -> "Bench":
+        """The same rows, for another version, which need not be in the store."""
+        other = Bench(self.context, version)
+        other.whole, other.data, other._held = self.whole, self.data, self._held
         return other
 
     def stored_network(self) -> nn.Module:

@@ -12,6 +12,7 @@ from app.jobs.parts import fit_and_report
 from app.jobs.publishing import keep, kept, promote_kept
 from app.jobs.stage import StageContext
 from models.backbones.prepared import PreparedNetwork
+from models.calibration.masked_training import MacCalOptions
 from models.pipeline import stored_scores
 from models.training.build import Fitted, Part, Recipe, Serving, fit, make_version, with_head
 from models.training.gate import Gate
@@ -20,6 +21,7 @@ from models.uncertainty import READY
 
 COLLECTED, FITTED = 0.7, 0.95  # progress at the end of these stages
 AUTO = "auto"
+KEPT = ("epistemic", "loss_rank", "training")  # parts of the base version's report
 
 
 def collect(context: StageContext) -> dict[str, Any]:
@@ -34,7 +36,7 @@ def fit_candidate(context: StageContext) -> dict[str, Any]:
     """Fit on one part of the rows, report on the other, and put the candidate version into the job's folder."""
     bench = Bench(context)
     parts = {precision: fit_and_report(bench, precision) for precision in bench.manifest.precisions}
-    selection = _select(bench, parts) if context.spec.params["method"] == AUTO else None
+    selection = _selected(bench, parts) if context.spec.params["method"] == AUTO else None
     recipe = _recipe(bench, selection)
     fitted: dict[str, Fitted] = {}
     for turn, (precision, (fitting, judged)) in enumerate(parts.items()):
@@ -47,8 +49,8 @@ def fit_candidate(context: StageContext) -> dict[str, Any]:
     extra: dict[str, Any] = {"gate": gate, "base": bench.base, "unjudged": _unjudged(bench)}
     if selection is not None:
         extra["selection"] = asdict(selection)
-    # The calibrator does not touch these scores.
-    extra |= {name: bench.manifest.report[name] for name in ("epistemic", "loss_rank") if name in bench.manifest.report}
+    # The calibrator touches neither these scores nor the network.
+    extra |= {name: bench.manifest.report[name] for name in KEPT if name in bench.manifest.report}
     keep(context, make_version(recipe, fitted, extra))
     _tell(context, evaluations, gate)
     return {"method": recipe.calibrator, "gate": gate}
@@ -72,10 +74,15 @@ def _unjudged(bench: Bench) -> list[str]:
     return inherited
 
 
-def _select(bench: Bench, parts: Mapping[str, tuple[Part, Part]]) -> Selection:
+def _selected(bench: Bench, parts: Mapping[str, tuple[Part, Part]]) -> Selection:
     """In the first precision: all of them get the same method, so that they stay comparable."""
-    bench.context.report(COLLECTED, "comparing calibrators by cross-validation")
     precision, (fitting, _) = next(iter(parts.items()))
+    return compare(bench, precision, fitting, COLLECTED)
+
+
+def compare(bench: Bench, precision: str, fitting: Part, progress: float) -> Selection:
+    """Which calibrator suits these rows, by cross-validation."""
+    bench.context.report(progress, "comparing calibrators by cross-validation")
     outputs = with_head(bench.network(precision), fitting.found.outputs)
     selection = select_calibrator(outputs, fitting.found.labels, seed=bench.spec.params["seed"])
     bench.context.log(selection.reason)
@@ -94,7 +101,15 @@ def _recipe(bench: Bench, selection: Selection | None) -> Recipe:
         seed=bench.spec.params["seed"],
         compared=("temperature",),
         gradients=bench.plan,
+        options=_options(bench.spec.params),
+        trained=tuple(use for use in manifest.data if use.role == "train"),
     )
+
+
+def _options(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    # A job that was queued by an earlier release has no such parameter.
+    given = params.get("mac_cal")
+    return {} if given is None else {"options": MacCalOptions(**given)}
 
 
 def _serving(bench: Bench, network: PreparedNetwork) -> Serving:

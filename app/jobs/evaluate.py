@@ -6,6 +6,7 @@ from typing import Any
 from app.jobs.bench import Bench
 from app.jobs.evaluation_report import REPORT
 from app.jobs.stage import StageContext
+from app.jobs.training.split import trained_count
 from models.core.atomic import write_json
 from models.data.splits import fingerprint, split
 from models.training.build import RAW, Part, evaluation_record, with_head
@@ -25,6 +26,8 @@ def report(context: StageContext) -> dict[str, Any]:
     """Every measure, of the network alone and as it is served, into `report.json` of the job's folder."""
     bench = Bench(context)
     role, unfitted, note = _evidence(bench)
+    if trained := trained_count(bench.manifest, bench.data.sha256):
+        note += f"; without the {trained} that its network was trained on"
     context.log(f"judged on {len(unfitted)} of {len(bench.data.names)} rows: {note}")
     evaluations = []
     for precision in bench.manifest.precisions:

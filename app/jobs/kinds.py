@@ -8,4 +8,5 @@ STAGE_NAMES: dict[str, tuple[str, ...]] = {
     "epistemic_reference": ("outputs", "fit", "publish", "promote"),
     "loss_rank": ("outputs", "fit", "publish", "promote"),
     "evaluate": ("outputs", "report"),
+    "train": ("prepare", "train", "outputs", "fit", "publish", "promote"),
 }

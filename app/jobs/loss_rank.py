@@ -4,7 +4,7 @@ Each stage leaves files in the job's folder, so that it can be begun again where
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from app.jobs.bench import Bench
@@ -35,7 +35,7 @@ def collect(context: StageContext) -> dict[str, Any]:
     context.log(f"{bench.images.name}: {len(bench.labels)} rows for version {bench.base} of {context.spec.model}")
     bench.collect(until=PLAIN)
     fitting = fit_and_report(bench, first)[0]
-    bench.collect_views(first, fitting.names, _view_plan(bench), PLAIN, VIEWS - PLAIN)
+    bench.collect_views(first, fitting.names, view_plan(context.spec.params), PLAIN, VIEWS - PLAIN)
     return {"base": bench.base}
 
 
@@ -44,9 +44,9 @@ def fit_candidate(context: StageContext) -> dict[str, Any]:
     bench = Bench(context)
     params, first = context.spec.params, bench.manifest.precisions[0]
     fitting, judging = fit_and_report(bench, first)
-    trained = _train(bench, fitting)
+    trained = head_on_views(bench, fitting, params, VIEWS, TRAINED - VIEWS)
     judged = {precision: _judge(bench, precision, trained.head) for precision in bench.manifest.precisions}
-    gate, origin = LossRankGate(**params["gate"]), _origin(bench, trained, fitting)
+    gate, origin = LossRankGate(**params["gate"]), replace(origin_of(trained, fitting, params), base=bench.base)
     version = with_loss_rank(bench.version, trained.head, judged, gate, origin, judging.note)
     keep(context, version)
     verdict = version.manifest.report[NAME]["gate"]
@@ -59,25 +59,31 @@ def promote(context: StageContext) -> dict[str, Any]:
     return promote_kept(context, kept(context).manifest.report[NAME]["gate"])
 
 
-def _view_plan(bench: Bench) -> ViewPlan:
-    return ViewPlan(bench.spec.params["views"], bench.spec.params["seed"])
+def view_plan(params: Mapping[str, Any]) -> ViewPlan:
+    """Out of `views` and `seed`."""
+    return ViewPlan(params["views"], params["seed"])
 
 
-def _train(bench: Bench, fitting: Part) -> TrainedHead:
-    context, params = bench.context, bench.spec.params
+def head_on_views(
+    bench: Bench, fitting: Part, params: Mapping[str, Any], begin: float, share: float, loss: str = "train_loss"
+) -> TrainedHead:
+    """A head trained on the views of `fitting` that were collected; the job's progress goes up from `begin` by `share`.
+
+    `params` are `width`, `depth`, `passes`, `views` and `seed`; `loss` is what its loss is called among the metrics.
+    """
     plan = HeadPlan(seed=params["seed"], **{name: params[name] for name in OF_HEAD})
     first = bench.manifest.precisions[0]
-    views, held = bench.views(first, fitting.names, _view_plan(bench)), _held_out(fitting.names, params["seed"])
+    views, held = bench.views(first, fitting.names, view_plan(params)), _held_out(fitting.names, params["seed"])
     dimensions = bench.network(first).dimensions
 
     def told(step: int, steps: int, point: CurvePoint | None) -> None:
         if point is not None:
             figures = {} if point.spearman is None else {"held_out_spearman": point.spearman}
-            done = VIEWS + (TRAINED - VIEWS) * step / steps
-            context.report(done, f"step {step} of {steps}", {"train_loss": point.loss, **figures})
+            metrics = {loss: point.loss, **figures}
+            bench.context.report(begin + share * step / steps, f"step {step} of {steps}", metrics)
 
     # Another kind of machine sees the views a little differently: it begins anew.
-    folder = context.folder / "head" / views.cache.key.digest
+    folder = bench.context.folder / "head" / views.cache.key.digest
     return train_head(views, held_out_views(views, held), dimensions, plan, folder, told, held)
 
 
@@ -90,13 +96,18 @@ def _held_out(names: Sequence[str], seed: int) -> list[int]:
 def _judge(bench: Bench, precision: str, head: LossRank) -> Judged:
     fitting, judging = fit_and_report(bench, precision)
     bench.context.report(TRAINED, f"fitting on {len(fitting.names)} rows, {precision}")
+    return judge_in(bench, precision, head, fitting, judging)
+
+
+def judge_in(bench: Bench, precision: str, head: LossRank, fitting: Part, judging: Part) -> Judged:
+    """References on the one part, figures on the other."""
     network = bench.network(precision)
     seed = bench.spec.params["seed"]
     return judge_head(bench.version, network, bench.calibrator(network), head, fitting, judging, seed)
 
 
-def _origin(bench: Bench, trained: TrainedHead, fitting: Part) -> HeadOrigin:
-    params = bench.spec.params
+def origin_of(trained: TrainedHead, fitting: Part, params: Mapping[str, Any]) -> HeadOrigin:
+    """`params` as for `head_on_views`."""
     return HeadOrigin(
         data=asdict(fitting.use()) | {"role": "reference"},
         views=params["views"],
@@ -104,7 +115,6 @@ def _origin(bench: Bench, trained: TrainedHead, fitting: Part) -> HeadOrigin:
         seed=params["seed"],
         best=trained.best,
         curve=trained.curve,
-        base=bench.base,
     )
 
 

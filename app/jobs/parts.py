@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from app.jobs.bench import Bench
+from app.jobs.training.split import trained_count
 from models.core.errors import DataError
 from models.data.dataset import OutputDataset
 from models.data.splits import split
@@ -16,8 +17,16 @@ def fit_and_report(bench: Bench, precision: str) -> tuple[Part, Part]:
     params, names = bench.spec.params, bench.data.names
     sizes = round(len(names) * params["fit_share"])
     fitting, judged = split(names, params["seed"], sizes, len(names) - sizes)
-    fit_part = _part(bench, precision, "fit", fitting, "fitted on these rows: not evidence")
-    return fit_part, _part(bench, precision, "report", judged, _evidence(bench, fit_part))
+    fit_part = part_of(bench, precision, "fit", fitting, "fitted on these rows: not evidence")
+    return fit_part, part_of(bench, precision, "report", judged, _evidence(bench, fit_part))
+
+
+def part_of(bench: Bench, precision: str, role: str, names: Sequence[str], note: str) -> Part:
+    """These rows, without those that could not be read. Raises DataError where too few are left."""
+    kept, found = bench.collected(precision, names)
+    if len(kept) < FEWEST_ROWS:
+        raise DataError(f"{len(kept)} rows to {role} on, at least {FEWEST_ROWS} are needed: send more rows")
+    return Part(bench.data.name, bench.data.sha256, role, kept, found, note)
 
 
 def _evidence(bench: Bench, fitting: Part) -> str:
@@ -26,13 +35,8 @@ def _evidence(bench: Bench, fitting: Part) -> str:
     fitted = [use for use in bench.manifest.data if use.role == "fit" and use.sha256 == fitting.sha256]
     if any(use.fingerprint != fitting.use().fingerprint for use in fitted):
         told += "; the serving version was fitted on some of them, which favours it"
+    if trained := trained_count(bench.manifest, fitting.sha256):
+        told += f", without the {trained} that the network was trained on"
     if isinstance(bench.data, OutputDataset):
         told += "; outputs as given, which do not say in what precision they were computed"
     return told
-
-
-def _part(bench: Bench, precision: str, role: str, names: Sequence[str], note: str) -> Part:
-    kept, found = bench.collected(precision, names)
-    if len(kept) < FEWEST_ROWS:
-        raise DataError(f"{len(kept)} rows to {role} on, at least {FEWEST_ROWS} are needed: send more rows")
-    return Part(bench.data.name, bench.data.sha256, role, kept, found, note)

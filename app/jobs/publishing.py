@@ -11,9 +11,9 @@ from models.core.checkpoint import Version, read_version, write_version
 FOLDER = "version"
 
 
-def keep(context: StageContext, version: Version) -> None:
+def keep(context: StageContext, version: Version, name: str = FOLDER) -> None:
     """Put the candidate into the job's folder, in the place of what an attempt before may have left there."""
-    folder, beside = context.folder / FOLDER, context.folder / f"{FOLDER}.tmp"
+    folder, beside = context.folder / name, context.folder / f"{name}.tmp"
     for left in (folder, beside):
         shutil.rmtree(left, ignore_errors=True)
     beside.mkdir()
@@ -21,9 +21,9 @@ def keep(context: StageContext, version: Version) -> None:
     beside.rename(folder)
 
 
-def kept(context: StageContext) -> Version:
+def kept(context: StageContext, name: str = FOLDER) -> Version:
     """The candidate."""
-    return read_version(context.folder / FOLDER)
+    return read_version(context.folder / name)
 
 
 def publish(context: StageContext) -> dict[str, Any]:
@@ -36,30 +36,32 @@ def publish(context: StageContext) -> dict[str, Any]:
 
 def promote_kept(context: StageContext, gate: Mapping[str, Any]) -> dict[str, Any]:
     """Make the candidate the active version, if the gate has `held` and nobody has moved the pointer meanwhile."""
-    bench, spec = Bench(context), context.spec
-    version = bench.store.publish(spec.model, kept(context))
+    refusal = None if gate["held"] else "; ".join(gate["reasons"])
+    return promote_over(context, Bench(context).base, refusal, "the gate held")
+
+
+def promote_over(context: StageContext, base: int | None, refusal: str | None, because: str) -> dict[str, Any]:
+    """Make the candidate the active version in the place of `base`, None where the model had no active version.
+
+    It stays a candidate where there is a `refusal`, and where another version has become the active one meanwhile.
+    """
+    store, spec = Bench(context).store, context.spec
+    version = store.publish(spec.model, kept(context))
     reason = f"job {spec.id}"
-    active = bench.store.active(spec.model)
-    if any(move.version == version and move.reason.startswith(reason) for move in active.history):
-        return {"promoted": True, "why": "the gate held"}
-    why = _objection(bench, active.version, gate)
+    active = store.active(spec.model) if spec.model in store.models() else None
+    if active and any(move.version == version and move.reason.startswith(reason) for move in active.history):
+        return {"promoted": True, "why": because}
+    why = refusal if spec.params["promote"] else "the job was not to promote"
     if why is None:
-        told = {"actor": spec.created_by, "reason": f"{reason}: the gate held"}
-        now = bench.store.activate(spec.model, version, instead_of=bench.base, **told).version
-        why = None if now == version else _moved(bench, now)
+        # Of a model without active version, its own number: another version that is there by now stays.
+        before = version if base is None else base
+        told = {"actor": spec.created_by, "reason": f"{reason}: {because}"}
+        now = store.activate(spec.model, version, instead_of=before, **told).version
+        why = None if now == version else _moved(base, now)
     context.log(f"version {version} is active now" if why is None else f"version {version} stays a candidate: {why}")
-    return {"promoted": why is None, "why": why or "the gate held"}
+    return {"promoted": why is None, "why": why or because}
 
 
-def _objection(bench: Bench, active: int, gate: Mapping[str, Any]) -> str | None:
-    if not bench.spec.params["promote"]:
-        return "the job was not to promote"
-    if not gate["held"]:
-        return "; ".join(gate["reasons"])
-    if active != bench.base:
-        return _moved(bench, active)
-    return None
-
-
-def _moved(bench: Bench, active: int) -> str:
-    return f"version {active} is the active one, and the job compared with version {bench.base}"
+def _moved(base: int | None, active: int) -> str:
+    compared = "there was none before" if base is None else f"the job compared with version {base}"
+    return f"version {active} is the active one, and {compared}"

@@ -3,6 +3,7 @@
 from app.jobs import calibrate, epistemic_reference, evaluate, loss_rank
 from app.jobs.publishing import publish
 from app.jobs.stage import Stage
+from app.jobs.training import fit, prepare, train
 
 STAGES: dict[str, dict[str, Stage]] = {
     "calibrate": {
@@ -24,4 +25,12 @@ STAGES: dict[str, dict[str, Stage]] = {
         "promote": loss_rank.promote,
     },
     "evaluate": {"outputs": evaluate.collect_all, "report": evaluate.report},
+    "train": {
+        "prepare": prepare.prepare,
+        "train": train.train,
+        "outputs": fit.collect,
+        "fit": fit.fit_candidate,
+        "publish": publish,
+        "promote": fit.promote,
+    },
 }

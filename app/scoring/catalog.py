@@ -9,7 +9,7 @@ from app.errors import InvalidError, NotFoundError, NotReadyError
 from app.scoring.loading import load_predictor
 from app.scoring.predictor import Predictor
 from app.settings import Settings
-from models.checkpoints.shipped import install_shipped
+from models.checkpoints.shipped import DEFAULT, install_shipped, shipped_models
 from models.core.store import CheckpointStore
 
 log = logging.getLogger("howsure.catalog")
@@ -86,7 +86,10 @@ class Catalog:
         """The predictor of a model; None is the default one. Raises NotFoundError, InvalidError or NotReadyError."""
         if not self.loaded:
             raise NotReadyError("the models are still loading")
-        name = model or self.settings.default_model or self._only_model()
+        name = model or self.default
+        if name is None:
+            known = ", ".join(self.predictors) or "none"
+            raise InvalidError(f"name a model (there are: {known}) or set HOWSURE_DEFAULT_MODEL")
         if name in self.predictors:
             return self.predictors[name]
         failed = self.failures.get(name)
@@ -94,12 +97,15 @@ class Catalog:
             raise NotReadyError(f"model {name} could not be loaded: {failed.reason}", seconds=60)
         raise NotFoundError(f"no model {name!r}; there are: {', '.join(self.predictors) or 'none'}")
 
-    def _only_model(self) -> str:
-        names = list(self.predictors)
-        if len(names) != 1:
-            known = ", ".join(names) or "none"
-            raise InvalidError(f"name a model (there are: {known}) or set HOWSURE_DEFAULT_MODEL")
-        return names[0]
+    @property
+    def default(self) -> str | None:
+        """What answers requests that name no model: as set, else the only one, or the first of those that ship."""
+        names = set(self.predictors)
+        if self.settings.default_model is not None or not names:
+            return self.settings.default_model
+        if len(names) == 1:
+            return next(iter(names))
+        return DEFAULT if DEFAULT in names and names <= set(shipped_models()) else None
 
     def _take_up(self, model: str, number: int) -> Swap | None:
         started = time.perf_counter()

@@ -5,6 +5,7 @@ from models.calibration.feature_clipping import FeatureClipping
 from models.calibration.g_layers import GLayers
 from models.calibration.histogram import Histogram
 from models.calibration.isotonic import Isotonic
+from models.calibration.mac_cal import MacCal
 from models.calibration.matrix import Matrix
 from models.calibration.temperature import Temperature
 from models.calibration.vector import Vector
@@ -23,6 +24,7 @@ CALIBRATORS: dict[str, type[Calibrator]] = {
     "vector": Vector,
     "matrix": Matrix,
     "g_layers": GLayers,
+    "mac_cal": MacCal,
 }
 
 

@@ -7,7 +7,7 @@ import argparse
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from models.core.device import machine, use_cores
 from models.core.input_spec import InputSpec
 from models.data.image_archive import ImageArchive
 from models.data.splits import fingerprint, split
+from models.training.classifier.data_phase import EpochPoint
 from models.training.classifier.decoded import decode
 from models.training.classifier.initial import initial_network
 from models.training.classifier.plan import Augmentation, TrainPlan
@@ -35,7 +36,7 @@ INPUT_SPEC = InputSpec(
 )
 SEED = 20261122
 HELD_OUT = 5000  # of the 50,000 training images: the checkpoint's calibrator and scores are fitted on them
-PLAN = TrainPlan(
+FIRST = TrainPlan(
     epochs=24,
     rate=0.2,
     schedule="linear",
@@ -43,6 +44,9 @@ PLAN = TrainPlan(
     augmentation=Augmentation(flip=0.5, shift=0.125, cutout=0.25),
     seed=SEED,
 )
+# From the weights of the first one, which is short, the rate goes up and down once more: a warm restart (SGDR).
+SECOND = replace(FIRST, epochs=12, rate=0.1, warm_up=0.1, averaging=0.995, seed=SEED + 1)
+CYCLES = (FIRST, SECOND)
 WEIGHTS = FOLDER / "weights" / "cifar10-resnet.safetensors"
 
 log = logging.getLogger(__name__)
@@ -57,12 +61,18 @@ def build(data: Path, folder: Path, path: Path) -> None:
     rows, held_out = (_decoded(images, names, folder) for names in (trained, held))
     network = initial_network(KIND, NAME, ARGUMENTS, "he", SEED)
     head = head_name(network, backbone_kind(KIND).cut)
-    found = train_classifier(network, head, rows, held_out, PLAN, torch.device("cpu"), folder, _told)
+    curve: list[EpochPoint] = []
+    for number, plan in enumerate(CYCLES, start=1):
+        found = train_classifier(
+            network, head, rows, held_out, plan, torch.device("cpu"), folder / f"cycle_{number}", _told
+        )
+        network.load_state_dict(found.state)
+        curve += [replace(point, epoch=len(curve) + point.epoch) for point in found.curve]
     told = {
-        "plan": asdict(PLAN),
+        "plans": [asdict(plan) for plan in CYCLES],
         "data": {"name": images.name, "sha256": images.sha256, "rows": len(trained), "rows_held_out": len(held)},
         "fingerprint": fingerprint(trained),
-        "curve": [asdict(point) for point in found.curve],
+        "curve": [asdict(point) for point in curve],
         "machine": machine(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)

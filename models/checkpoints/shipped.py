@@ -8,6 +8,7 @@ from models.core.store import CheckpointStore
 
 FOLDER = Path(__file__).parent
 ACTOR = "howsure"
+DEFAULT = "efficientnet-lite0"  # answers where no other model is there but what ships
 
 
 def shipped_models() -> list[str]:

@@ -24,6 +24,11 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
+def device_count(device: torch.device) -> int:
+    """Devices of this one's kind that a training may use: all CUDA devices, or one CPU."""
+    return torch.cuda.device_count() if device.type == "cuda" and device.index is None else 1
+
+
 def fast_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 in hardware (AMX or AVX512-BF16 on a CPU, Ampere or newer on CUDA)."""
     if device.type == "cuda":

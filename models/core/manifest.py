@@ -38,7 +38,7 @@ class DataUse:
 
     name: str
     sha256: str
-    role: str  # fit | report | shift
+    role: str  # train | fit | report | shift
     rows: int
     fingerprint: str
 

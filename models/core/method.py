@@ -5,9 +5,10 @@ Order of calls: construct with the checkpoint's `Dimensions`, then either `fit` 
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -87,6 +88,12 @@ class Calibrator(Method):
     """Changes the probabilities so that confidence matches accuracy. Works on logits, never on probabilities."""
 
     takes_masks: ClassVar[bool] = True  # False: refuses items that lack some of the choices
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What a reader of the report may want to know of the last `fit`, as JSON has it; empty where there is nothing
+        to tell, and after `load_state`."""
+        return {}
 
     @abstractmethod
     def fit(self, outputs: ModelOutputs, labels: Tensor) -> Self:

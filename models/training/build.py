@@ -44,6 +44,8 @@ class Recipe:
     seed: int
     compared: tuple[str, ...] = ()
     gradients: GradientPlan | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments of the chosen calibrator's `fit`
+    trained: tuple[DataUse, ...] = ()  # what the network was trained on, as far as it is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Fitted:
     golden: tuple[GoldenRow, ...]
     evaluations: list[dict[str, Any]]
     data: tuple[DataUse, ...]
+    record: Mapping[str, Any] = field(default_factory=dict)  # the chosen calibrator's
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,10 @@ def fit(
     fitting, *judged = (_with_head(network, part) for part in (fitting, *judged))
     outputs, labels = fitting.found.outputs, fitting.found.labels
     names = dict.fromkeys((*recipe.compared, recipe.calibrator))
-    candidates = {name: calibrator(name)(network.dimensions).fit(outputs, labels) for name in names}
+    options = {recipe.calibrator: recipe.options}
+    candidates = {
+        name: calibrator(name)(network.dimensions).fit(outputs, labels, **options.get(name, {})) for name in names
+    }
     chosen = candidates[recipe.calibrator]
     scores = _references(recipe, network, chosen.transform(outputs), serving)
     prefix = network.precision
@@ -106,11 +112,17 @@ def fit(
             for part in (*judged, fitting)
         ],
         data=tuple(part.use() for part in (fitting, *judged)),
+        record=chosen.record,
     )
 
 
 def make_version(recipe: Recipe, fitted: Mapping[str, Fitted], extra: Mapping[str, Any] | None = None) -> Version:
-    """One version out of what was fitted for each precision; `extra` joins the evaluations in its report."""
+    """One version out of what was fitted for each precision; `extra` joins the evaluations in its report.
+
+    So do the calibrator's records, by precision, as `fitting`, where it has something to tell.
+    """
+    records = {precision: fitted[precision].record for precision in recipe.precisions if fitted[precision].record}
+    fitting = {"fitting": records} if records else {}
     evaluations = [row for precision in recipe.precisions for row in fitted[precision].evaluations]
     return Version(
         manifest=Manifest(
@@ -121,11 +133,11 @@ def make_version(recipe: Recipe, fitted: Mapping[str, Fitted], extra: Mapping[st
             calibrator=recipe.calibrator,
             scores=recipe.scores,
             precisions=recipe.precisions,
-            data=fitted[recipe.precisions[0]].data,
+            data=(*fitted[recipe.precisions[0]].data, *recipe.trained),
             seeds={"split": recipe.seed, "bootstrap": recipe.seed},
             code_version=installed_version("howsure"),
             machine=machine(),
-            report={"evaluations": evaluations, **(extra or {})},
+            report={"evaluations": evaluations, **fitting, **(extra or {})},
             files={},
             gradients=recipe.gradients,
         ),

@@ -48,6 +48,9 @@ NETWORKS = [
     ("transformers", "convnext", STAGES, 32, 32),
     ("transformers", "resnet", RESNET, 32, 16),
     ("transformers", "swin", SWIN, 32, 16),
+    ("howsure", "resnet9", {"num_classes": 5, "widths": [4, 8, 8, 16]}, 32, 16),
+    ("howsure", "resnet", {"num_classes": 5, "depth": 8, "width": 4}, 32, 16),
+    ("howsure", "perceptron", {"num_classes": 5, "depth": 3, "width": 24}, 32, 24),
 ]
 every_network = pytest.mark.parametrize("network", NETWORKS, indirect=True, ids=lambda row: f"{row[0]}-{row[1]}")
 
@@ -179,7 +182,7 @@ def test_a_shared_head_is_refused():
 
 
 def test_an_unknown_library_lists_the_known_ones():
-    with pytest.raises(UnknownNameError, match="timm, torchvision, transformers"):
+    with pytest.raises(UnknownNameError, match="howsure, timm, torchvision, transformers"):
         backbone_kind("keras")
 
 

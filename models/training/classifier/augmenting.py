@@ -30,7 +30,7 @@ def _moved(pixels: Tensor, augmentation: Augmentation, generator: torch.Generato
 
 def _places(length: int, share: float, rows: int, generator: torch.Generator) -> Tensor:
     """(rows, length) int64: where each pixel comes from; beyond an edge the image is reflected."""
-    most = round(share * length)
+    most = min(round(share * length), length - 1)  # a row has no more to reflect
     moves = torch.randint(-most, most + 1, (rows, 1), generator=generator)
     places = (torch.arange(length) + moves).abs()
     return (length - 1) - ((length - 1) - places).abs()

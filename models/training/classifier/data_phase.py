@@ -1,8 +1,8 @@
 """Epochs over labelled images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ from models.training.classifier.saved import (
 )
 from models.training.classifier.schedules import rate_share
 from models.training.classifier.scope import training_mode
+from models.training.classifier.sharing import Sharing
 
 PointTold = Callable[[int, int, dict[str, Any] | None], None]
 
@@ -45,6 +46,10 @@ class EpochPoint:
     confidence: float
     held_out: Judged
 
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Self:
+        return cls(**{**found, "held_out": Judged(**found["held_out"])})
+
 
 class DataPhase:
     """`curve` grows by a point an epoch."""
@@ -57,11 +62,13 @@ class DataPhase:
         held_out: PixelRows,
         plan: TrainPlan,
         device: torch.device,
+        sharing: Sharing,
     ) -> None:
         self.network, self.rows, self.held_out, self.plan, self.device = network, rows, held_out, plan, device
+        self.sharing, self.shared = sharing, sharing.wrap(network)
         self.optimiser = OPTIMISERS[plan.optimiser](parameters, plan.rate, plan.momentum, plan.weight_decay)
         self.averaged = AveragedWeights(network, plan.averaging) if plan.averaging else None
-        self.batches = max(1, round(len(rows) / plan.batch))
+        self.batches = batches_of(len(rows), plan.batch)
         self.steps = self.batches * plan.epochs
         self.row_loss = _row_loss(plan)
         self.sums = torch.zeros(3, dtype=torch.float64, device=device)  # of this epoch: loss, correct, confidence
@@ -82,7 +89,7 @@ class DataPhase:
             ended = self.step % self.batches == 0
             if ended:
                 self._end_epoch(epoch)
-            if ended or saved.is_due():
+            if self.sharing.first and (ended or saved.is_due()):
                 self._save(saved)
             told(self.step, self.steps, asdict(self.curve[-1]) if ended else None)
         return reason
@@ -90,7 +97,7 @@ class DataPhase:
     def result(self) -> State:
         """The state dict on the CPU: the best where the plan has patience, else the averaged or the last one."""
         state = self.best or (network_state(self.network) if self.averaged is None else self.averaged.state)
-        return {name: tensor.cpu().clone() for name, tensor in state.items()}
+        return {name: tensor.cpu().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
 
     def _order(self, epoch: int) -> tuple[Tensor, ...]:
         """Batches of nearly equal size, so that no row is left out and none stands alone."""
@@ -99,24 +106,25 @@ class DataPhase:
 
     def _train(self, places: Tensor) -> None:
         plan, seed = self.plan, self.plan.seed
-        pixels, labels = self.rows.read(places)
-        pixels = augmented(pixels, plan.augmentation, generator_for(seed, "augmentation", self.step))
+        numbers = (self.step, *self.sharing.own)
+        pixels, labels = self.rows.read(self.sharing.share(places))
+        pixels = augmented(pixels, plan.augmentation, generator_for(seed, "augmentation", *numbers))
         batch = mixed(
             self.rows.images(pixels, self.device),
             labels.to(self.device),
             plan.mixup,
-            generator_for(seed, "mixup", self.step),
+            generator_for(seed, "mixup", *numbers),
         )
         self.optimiser.param_groups[0]["lr"] = plan.rate * rate_share(
             plan.schedule, plan.warm_up, self.step, self.steps
         )
-        torch.manual_seed(seed_for(seed, "dropout", self.step))
+        torch.manual_seed(seed_for(seed, "dropout", *numbers))
         training_mode(self.network, plan.scope)
         with in_precision(self.device, plan.precision):
-            logits = logits_of(self.network(batch.images))
+            logits = logits_of(self.shared(batch.images))
         loss = batch.loss(self.row_loss, logits).mean()
         self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        self.sharing.weighted(loss, len(labels), len(places)).backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         if self.averaged is not None:
             self.averaged.update(self.network, self.step + 1)
@@ -126,7 +134,7 @@ class DataPhase:
         confidence, predicted = logits.softmax(dim=1).max(dim=1)
         correct = (predicted == batch.labels).double().sum()
         rows = len(batch.labels)
-        self.sums += torch.stack([loss.double() * rows, correct, confidence.double().sum()])
+        self.sums += self.sharing.total(torch.stack([loss.double() * rows, correct, confidence.double().sum()]))
 
     def _end_epoch(self, epoch: int) -> None:
         loss, accuracy, confidence = (self.sums / len(self.rows)).tolist()
@@ -134,7 +142,7 @@ class DataPhase:
             raise ValueError(f"the loss is {loss} in epoch {epoch + 1}: try a lower rate, or a longer warm_up")
         self.sums.zero_()
         network = self.network if self.averaged is None else _With(self.network, self.averaged.state)
-        found = judge(network, self.held_out, self.device, self.plan.precision)
+        found = self.sharing.agreed(lambda: judge(network, self.held_out, self.device, self.plan.precision))
         self.curve = (*self.curve, EpochPoint(epoch + 1, loss, accuracy, confidence, found))
         if self.plan.patience is not None and self._best_epoch() == len(self.curve):
             self.best = network_state(self.network) if self.averaged is None else dict(self.averaged.state)
@@ -171,7 +179,12 @@ class DataPhase:
         if self.averaged is not None:
             self.averaged.load(part("averaged", tensors))
         self.step = state["step"]
-        self.curve = tuple(EpochPoint(**point | {"held_out": Judged(**point["held_out"])}) for point in state["curve"])
+        self.curve = tuple(map(EpochPoint.from_dict, state["curve"]))
+
+
+def batches_of(rows: int, batch: int) -> int:
+    """How many an epoch has, of nearly equal size: of about `batch` rows and, for the batch norms, at least two."""
+    return max(1, min(round(rows / batch), rows // 2))
 
 
 class _With(nn.Module):

@@ -26,8 +26,11 @@ class _Feedback(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, error: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         inputs, feedback = ctx.saved_tensors
+        # Under autocast the error is bfloat16, and autocast does not reach into a backward pass.
+        error = error.to(feedback.dtype)
         rows = error.flatten(0, -2)
-        return error @ feedback, rows.T @ inputs.flatten(0, -2), rows.sum(dim=0), None
+        weight = rows.T @ inputs.flatten(0, -2).to(feedback.dtype)
+        return (error @ feedback).to(inputs.dtype), weight, rows.sum(dim=0), None
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,9 +28,7 @@ def mixed(images: Tensor, labels: Tensor, alpha: float, generator: torch.Generat
     """One share a batch from Beta(alpha, alpha), the own image having the larger part; alpha 0 mixes nothing."""
     if not alpha:
         return Mixed(images, labels, labels, 1.0)
-    # numpy has no torch generator and torch's Beta takes none: two gamma draws from a seed of their own.
-    import numpy as np
-
+    # torch's Beta takes no generator: numpy draws, from a seed that the generator gives.
     drawn = float(np.random.default_rng(int(torch.randint(2**62, (), generator=generator))).beta(alpha, alpha))
     share = max(drawn, 1 - drawn)
     partners = torch.randperm(len(labels), generator=generator).to(images.device)

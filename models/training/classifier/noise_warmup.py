@@ -4,9 +4,9 @@ Loss falls to log C, accuracy stays at chance, confidence goes to 1 / C. Inputs 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from models.training.classifier.randomness import generator_for, seed_for
 from models.training.classifier.rows import PixelRows
 from models.training.classifier.saved import Saved, network_state, optimiser_state, part, restore_optimiser, under
 from models.training.classifier.scope import trained_part, training_mode
+from models.training.classifier.sharing import Sharing
 
 CHECK_STEPS = 250  # an epoch of the paper's noise phase
 CHECK_ROWS = 1000
@@ -52,9 +53,20 @@ class NoiseRecord:
     def to_dict(self) -> dict[str, Any]:
         return {"stopped": self.stopped, "checks": [asdict(check) for check in self.checks]}
 
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Self:
+        return cls(tuple(NoiseCheck(**check) for check in found["checks"]), found["stopped"])
+
 
 def warm_up(
-    network: nn.Module, head: str, held_out: PixelRows, plan: TrainPlan, device: torch.device, saved: Saved, told: Told
+    network: nn.Module,
+    head: str,
+    held_out: PixelRows,
+    plan: TrainPlan,
+    device: torch.device,
+    saved: Saved,
+    told: Told,
+    sharing: Sharing,
 ) -> NoiseRecord:
     """Train in place by `plan.noise_warmup`; `told` is called after every step."""
     assert plan.noise_warmup is not None
@@ -63,7 +75,7 @@ def warm_up(
         trained_part(network, phase.scope, head) as parameters,
         learning_rule(network, plan.learning_rule, plan.seed),
     ):
-        return _Phase(network, parameters, held_out, plan, phase, device).run(saved, told)
+        return _Phase(network, parameters, held_out, plan, phase, device, sharing).run(saved, told)
 
 
 class _Phase:
@@ -75,10 +87,14 @@ class _Phase:
         plan: TrainPlan,
         phase: NoiseWarmUp,
         device: torch.device,
+        sharing: Sharing,
     ) -> None:
         self.network, self.held_out, self.plan, self.phase, self.device = network, held_out, plan, phase, device
+        self.sharing, self.shared = sharing, sharing.wrap(network)
+        self.rows = len(sharing.share(torch.arange(phase.batch)))
         self.optimiser = OPTIMISERS[phase.optimiser](parameters, phase.rate, phase.momentum, phase.weight_decay)
-        self.classes = self._logits(self._noise(2, "classes")).shape[1]
+        network.eval()  # so that counting the classes moves no batch statistics
+        self.classes = self._logits(network, self._noise(2, "classes")).shape[1]
         self.step = 0
         self.losses: list[float] = []  # since the last check
         self.checks: tuple[NoiseCheck, ...] = ()
@@ -93,21 +109,23 @@ class _Phase:
             checked = self.step % CHECK_STEPS == 0 or self.step == self.phase.steps
             if checked:
                 self._check()
-            if checked or saved.is_due():
+            if self.sharing.first and (checked or saved.is_due()):
                 self._save(saved)
             told(self.step, self.phase.steps, asdict(self.checks[-1]) if checked else None)
         return NoiseRecord(self.checks, reason)
 
     def _train(self) -> float:
-        generator = generator_for(self.plan.seed, "noise labels", self.step)
-        labels = torch.randint(0, self.classes, (self.phase.batch,), generator=generator).to(self.device)
-        torch.manual_seed(seed_for(self.plan.seed, "noise dropout", self.step))
+        numbers = (self.step, *self.sharing.own)
+        generator = generator_for(self.plan.seed, "noise labels", *numbers)
+        labels = torch.randint(0, self.classes, (self.rows,), generator=generator).to(self.device)
+        torch.manual_seed(seed_for(self.plan.seed, "noise dropout", *numbers))
         training_mode(self.network, self.phase.scope)
-        loss = cross_entropy(self._logits(self._noise(self.phase.batch, "noise", self.step)), labels)
+        loss = cross_entropy(self._logits(self.shared, self._noise(self.rows, "noise", *numbers)), labels)
+        loss = self.sharing.weighted(loss, self.rows, self.phase.batch)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
-        return float(loss.detach())
+        return float(self.sharing.total(loss.detach())) / self.sharing.count
 
     def _noise(self, rows: int, purpose: str, *numbers: int) -> Tensor:
         generator = generator_for(self.plan.seed, purpose, *numbers)
@@ -118,19 +136,22 @@ class _Phase:
             noise = (torch.rand(shape, generator=generator) - 0.5) * math.sqrt(12)
         return (noise * self.phase.deviation).to(self.device).contiguous(memory_format=torch.channels_last)
 
-    def _logits(self, images: Tensor) -> Tensor:
+    def _logits(self, network: nn.Module, images: Tensor) -> Tensor:
         with in_precision(self.device, self.plan.precision):
-            return logits_of(self.network(images))
+            return logits_of(network(images))
+
+    def _check(self) -> None:
+        self.checks = (*self.checks, self.sharing.agreed(self._checked))
+        self.losses = []
 
     @torch.no_grad()
-    def _check(self) -> None:
+    def _checked(self) -> NoiseCheck:
         self.network.eval()
         noise = self._noise(CHECK_ROWS, "check", self.step)
-        confidence = float(self._logits(noise).softmax(dim=1).amax(dim=1).mean())
+        confidence = float(self._logits(self.network, noise).softmax(dim=1).amax(dim=1).mean())
         images = judge(self.network, self.held_out, self.device, self.plan.precision).confidence
         loss = sum(self.losses) / len(self.losses) if self.losses else None
-        self.checks = (*self.checks, NoiseCheck(self.step, loss, confidence, images))
-        self.losses = []
+        return NoiseCheck(self.step, loss, confidence, images)
 
     def _why_over(self) -> str | None:
         if self.step >= self.phase.steps:

@@ -81,9 +81,15 @@ def optimiser_state(optimiser: torch.optim.Optimizer) -> State:
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         position, _, moment = name.partition(".")
-        moments.setdefault(int(position), {})[moment] = tensor
+        moments.setdefault(int(position), {})[moment] = _laid_out_as(parameters[int(position)], tensor)
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _laid_out_as(parameter: Tensor, moment: Tensor) -> Tensor:
+    """The fused optimisers go through memory as it lies: a moment in another order than its weights' is misread."""
+    return moment if moment.shape != parameter.shape else torch.empty_like(parameter).copy_(moment)

@@ -16,6 +16,7 @@ from models.training.classifier.plan import TrainPlan
 from models.training.classifier.rows import PixelRows
 from models.training.classifier.saved import Saved
 from models.training.classifier.scope import trained_part
+from models.training.classifier.sharing import ALONE, Sharing
 
 NOISE, DATA = "noise", "data"
 Told = Callable[[str, int, int, Mapping[str, Any] | None], None]  # phase, steps done, steps in all, a check if any
@@ -40,24 +41,25 @@ def train_classifier(
     device: torch.device,
     folder: Path | None,
     told: Told,
+    sharing: Sharing = ALONE,
 ) -> TrainedClassifier:
     """Train `network`, whose last linear layer is called `head`, in place; `told` is called after every step.
 
     What it draws depends on `plan.seed` and the step alone, and its state is saved in `folder` from time to time and
     after each epoch: a run that ended anyhow, as by an error from `told`, goes on from there to equal weights on the
-    same machine and number of threads. Raises DataError where `folder` is of another training, ValueError where the
-    loss is no longer finite.
+    same machine and number of threads. `sharing` is for a rank of several, which all call this: see `train_on_several`.
+    Raises DataError where `folder` is of another training, ValueError where the loss is no longer finite.
     """
     network.to(device).to(memory_format=torch.channels_last)
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):
-        noise = _noise_phase(network, head, rows, held_out, plan, device, folder, told)
+        noise = _noise_phase(network, head, rows, held_out, plan, device, folder, told, sharing)
         saved = Saved(_file(folder, DATA), _key(network, rows, held_out, plan))
         with (
             trained_part(network, plan.scope, head) as parameters,
             learning_rule(network, plan.learning_rule, plan.seed),
         ):
-            phase = DataPhase(network, parameters, rows, held_out, plan, device)
+            phase = DataPhase(network, parameters, rows, held_out, plan, device, sharing)
             stopped = phase.run(saved, lambda step, steps, point: told(DATA, step, steps, point))
     network.eval()
     return TrainedClassifier(phase.result(), phase.curve, noise, stopped)
@@ -72,6 +74,7 @@ def _noise_phase(
     device: torch.device,
     folder: Path | None,
     told: Told,
+    sharing: Sharing,
 ) -> NoiseRecord | None:
     if plan.noise_warmup is None:
         return None
@@ -79,7 +82,14 @@ def _noise_phase(
     first = replace(plan, epochs=1)
     saved = Saved(_file(folder, NOISE), _key(network, rows, held_out, first))
     return warm_up(
-        network, head, held_out, plan, device, saved, lambda step, steps, check: told(NOISE, step, steps, check)
+        network,
+        head,
+        held_out,
+        plan,
+        device,
+        saved,
+        lambda step, steps, check: told(NOISE, step, steps, check),
+        sharing,
     )
 
 

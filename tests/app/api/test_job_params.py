@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from app.api.job_params import EpistemicReferenceParams
+from app.api.job_params import CalibrateParams, EpistemicReferenceParams
+from models.calibration.masked_training import MacCalOptions
 
 
 @pytest.mark.parametrize("given", [{"decay": 5}, {"sigma": 0.02}])
@@ -21,3 +22,19 @@ def test_what_is_chosen_is_not_given(given):
 def test_out_of_range(name, value):
     with pytest.raises(ValidationError, match=name):
         EpistemicReferenceParams(**{name: value})
+
+
+def test_parameters_of_a_calibrator_are_refused_for_another():
+    CalibrateParams(method="mac_cal", mac_cal={"gamma": 0.5})
+    for method in ("auto", "temperature"):
+        with pytest.raises(ValidationError, match=f"mac_cal has no meaning for the method {method}: leave it out"):
+            CalibrateParams(method=method, mac_cal={})
+
+
+def test_every_option_of_mac_cal_has_its_default():
+    given = CalibrateParams(method="mac_cal", mac_cal={}).mac_cal.model_dump()
+    assert MacCalOptions(**given) == MacCalOptions()
+    with pytest.raises(ValidationError, match="lowest_q must not be above it"):
+        CalibrateParams(method="mac_cal", mac_cal={"first_q": 0.3, "lowest_q": 0.5})
+    with pytest.raises(ValidationError, match="reading"):
+        CalibrateParams(method="mac_cal", mac_cal={"reading": "sum"})

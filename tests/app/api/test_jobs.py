@@ -96,6 +96,7 @@ async def test_a_job_is_taken(service, request_for):
         "version": None,
         "promote": True,
         "gate": {"max_nll_increase": 0.0, "max_ece_increase": 0.0, "max_accuracy_drop": 0.01},
+        "mac_cal": None,
     }
     assert (card["priority"], card["created_by"], card["attempts"]) == (10, "anonymous", 0)
     assert abs(card["created_at"] - time.time()) < 30
@@ -107,7 +108,7 @@ async def test_a_job_is_taken(service, request_for):
 @pytest.mark.parametrize(
     ("fields", "pointer"),
     [
-        ({"type": "train"}, "/"),
+        ({"type": "distil"}, "/"),
         ({"type": None}, "/"),
         ({"model": None}, "/model"),
         ({"model": "x" * 101}, "/model"),
@@ -182,7 +183,13 @@ async def test_values_that_are_no_numbers_never_become_data(service):
 async def test_the_parameters_are_in_the_openapi_document(service):
     document = (await service().get("/openapi.json")).json()
     body = document["paths"][URL]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert set(body["discriminator"]["mapping"]) == {"calibrate", "epistemic_reference", "loss_rank", "evaluate"}
+    assert set(body["discriminator"]["mapping"]) == {
+        "calibrate",
+        "epistemic_reference",
+        "loss_rank",
+        "evaluate",
+        "train",
+    }
     params = document["components"]["schemas"]["CalibrateParams"]["properties"]
     assert {"auto", "temperature", "histogram", "g_layers"} <= set(params["method"]["enum"])
     assert params["fit_share"]["description"]

@@ -4,7 +4,7 @@ import pytest
 import typer
 
 from app.client import Client
-from app.commands.job_options import dataset_id, only_model, parse_params
+from app.commands.job_options import dataset_id, only_model, parse_params, require_model
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,14 @@ def test_no_model_is_guessed(scripted, capsys, names, told):
     with Client(there.url) as client, pytest.raises(typer.Exit):
         only_model(client)
     assert told in capsys.readouterr().err
+
+
+def test_what_is_to_be_trained_has_to_be_named(capsys):
+    require_model("train", "cats")
+    require_model("calibrate", None)
+    with pytest.raises(typer.Exit):
+        require_model("train", None)
+    assert "the name of a new model" in capsys.readouterr().err
 
 
 def test_what_is_neither_a_path_nor_an_id(scripted, capsys):

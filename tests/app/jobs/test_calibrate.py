@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from app.api.report_page import version_report_page
 from models.core.errors import DataError, UnknownNameError
 from models.core.report import calibration_summary
 from tests.fixtures.tables import outputs_table
@@ -75,6 +76,25 @@ def test_features_in_the_table_give_every_score_a_new_reference(staged_job, stor
     assert not (old.shape == new.shape and old.equal(new))
 
 
+def test_masks_of_mac_cal_are_in_the_report(staged_job, store, network_outputs):
+    options = {"gamma": 0.5, "epochs": 4, "width": 12}
+    table = as_npz(network_outputs)
+    job = staged_job(table, name="outputs.npz", method="mac_cal", mac_cal=options, promote=False)
+    job.run("outputs", "fit", "publish")
+    version = store.read("tiny", 2)
+    record = version.manifest.report["fitting"]["float32"]
+    assert (len(record["epochs"]), record["options"]["gamma"], record["rows"]) == (
+        4,
+        0.5,
+        {"fitted": 48, "held_out": 12},
+    )
+    state = version.method_state("float32", "calibrator")
+    assert len(state["inner"]) == 12
+    assert bool(state["own_head"]) is not record["guard"]["held"]
+    page = version_report_page("tiny", 2, version.manifest)
+    assert "MaC-Cal in float32" in page
+
+
 def test_images_give_what_their_table_gives(staged_job, store, network_outputs, digit_archive):
     common = {"method": "temperature", "promote": False, "seed": 3}
     images = staged_job(digit_archive.path.read_bytes(), name="digits.zip", **common)
@@ -133,19 +153,6 @@ def test_somebody_else_activates_during_the_job(staged_job, store, clipped):
     outcome = job.run("promote")
     assert outcome == {"promoted": False, "why": "version 2 is the active one, and the job compared with version 1"}
     assert store.active("tiny").version == 2
-
-
-def test_somebody_else_activates_in_the_last_moment(staged_job, store, clipped, monkeypatch):
-    store.publish("tiny", clipped)
-    job = staged_job(outputs_table(ROWS), method="temperature")
-    job.run("outputs", "fit", "publish")
-
-    def late(*_):
-        store.activate("tiny", 2, actor="somebody", reason="now")
-
-    monkeypatch.setattr("app.jobs.publishing._objection", late)
-    assert job.run("promote")["why"].startswith("version 2 is the active one")
-    assert [move.actor for move in store.active("tiny").history] == ["test", "somebody"]
 
 
 def test_from_an_older_version(staged_job, store, clipped):

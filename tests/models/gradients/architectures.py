@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.backbones.own import ResNet9
 from models.gradients.attention import expose_attention
 
 
@@ -76,6 +77,11 @@ def residual_of_timm() -> Subject:
 
     network = ResNet(Bottleneck, [1, 1, 0, 0], num_classes=3, channels=(4, 8, 8, 8), stem_width=8)
     return plain(network, images(32))
+
+
+def residual_of_howsure() -> Subject:
+    """Pools between a convolution and its normalisation."""
+    return plain(ResNet9(num_classes=3, widths=(4, 4, 6, 8)), images(9))
 
 
 def efficient() -> Subject:
@@ -230,6 +236,7 @@ SUBJECTS: dict[str, Callable[[], Subject]] = {
         convolutions,
         residual,
         residual_of_timm,
+        residual_of_howsure,
         efficient,
         convnext_of_timm,
         convnext_of_torchvision,

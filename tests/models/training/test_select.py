@@ -8,7 +8,7 @@ import torch
 from models.calibration import CALIBRATORS, Temperature
 from models.core.errors import UnknownNameError
 from models.core.method import Dimensions
-from models.core.outputs import ModelOutputs
+from models.core.outputs import ModelOutputs, Needs
 from models.metrics.proper import row_losses
 from models.training.select import select_calibrator
 from tests.fixtures.logits import too_confident
@@ -24,7 +24,8 @@ def test_a_temperature_wins_where_nothing_else_is_wrong(drawn):
     found = select_calibrator(*drawn, seed=0)
     assert found.chosen == "temperature"
     rows = {row.name: row for row in found.table}
-    assert list(rows) == ["none", *(name for name in CALIBRATORS if name != "feature_clipping")]
+    featureless = [name for name, kind in CALIBRATORS.items() if Needs.FEATURES not in kind.needs]
+    assert list(rows) == ["none", *featureless]
     assert rows["none"].behind > 3 * rows["none"].behind_error
     assert "temperature" in found.reason
     assert f"{rows['temperature'].nll:.4f}" in found.reason

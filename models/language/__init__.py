@@ -1,0 +1,1 @@
+"""Causal language models: conversion, multiple choice, what each layer says, and the calibration direction."""

@@ -1,0 +1,1 @@
+"""Experiments on training: `make experiment NAME=noise_warmup`. Read `experiment` first; `registry` lists them."""

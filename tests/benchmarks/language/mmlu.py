@@ -1,0 +1,69 @@
+"""MMLU as few-shot prompts: five solved questions of the same subject before each question."""
+
+import gzip
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.data.splits import split
+from models.language.continuations import ChoiceItem
+from models.language.multiple_choice import Question, about_subject, lettered_item
+
+DATA = Path(os.environ.get("HOWSURE_TEST_DATA", "../shared/data"))
+SHOTS = 5
+SEED = 20261122
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """N items and the places (N,) of their right choices."""
+
+    items: Sequence[ChoiceItem]
+    labels: Tensor
+    subjects: Sequence[str]
+
+
+def asked(name: str, subjects: Sequence[str], most: int) -> Asked:
+    """At most so many seeded questions of each subject of the set `name`, subject by subject."""
+    shots = _by_subject(_rows("mmlu_dev"))
+    rows = _by_subject(_rows(name))
+    chosen = [row for subject in subjects for row in _some(rows[subject], most)]
+    items = [
+        lettered_item(
+            _question(row), about_subject(row["subject"]), [_question(shot) for shot in shots[row["subject"]]]
+        )
+        for row in chosen
+    ]
+    return Asked(items, torch.tensor([row["answer"] for row in chosen]), [row["subject"] for row in chosen])
+
+
+def some_subjects(count: int) -> tuple[str, ...]:
+    """Seeded; all 57 at most."""
+    subjects = {row["subject"] for row in _rows("mmlu_dev")}
+    return split(subjects, SEED, min(count, len(subjects)))[0]
+
+
+def _some(rows: Sequence[dict], most: int) -> list[dict]:
+    named = {row["id"]: row for row in rows}
+    return [named[name] for name in split(named, SEED, min(most, len(named)))[0]]
+
+
+def _question(row: dict) -> Question:
+    return Question(row["question"], tuple(row["choices"]), row["answer"])
+
+
+def _by_subject(rows: Sequence[dict]) -> dict[str, list[dict]]:
+    found: dict[str, list[dict]] = {}
+    for row in rows:
+        found.setdefault(row["subject"], []).append(row)
+    return found
+
+
+def _rows(name: str) -> list[dict]:
+    with gzip.open(DATA / f"{name}.jsonl.gz", "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]

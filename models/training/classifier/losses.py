@@ -54,5 +54,4 @@ def _log_of_label(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _focal(log_p: Tensor, gamma: Tensor) -> Tensor:
-    # Where p_t rounds to 1 the power of 0 has no gradient to give; the floor keeps it finite.
-    return -(-torch.expm1(log_p)).clamp_min(1e-12).pow(gamma) * log_p
+    return -(-torch.expm1(log_p)).pow(gamma) * log_p

@@ -19,7 +19,7 @@ def head_name(network: nn.Module, cut: Callable[[nn.Module], Backbone]) -> str:
 
 @contextmanager
 def trained_part(network: nn.Module, scope: str, head: str) -> Iterator[list[nn.Parameter]]:
-    """The parameters to train, which alone need gradients meanwhile; `training_mode` knows them by that."""
+    """The parameters to train, which alone need gradients meanwhile."""
     kept = {name: parameter.requires_grad for name, parameter in network.named_parameters()}
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(scope == "all" or name.startswith(f"{head}."))

@@ -15,6 +15,7 @@ from models.calibration.masked_training import (
     train,
     width_for,
 )
+from models.core.device import on_cores
 from models.core.method import Calibrator, Dimensions, State
 from models.core.outputs import ModelOutputs, Needs
 
@@ -73,7 +74,9 @@ class MacCal(Calibrator):
             part, others = (
                 LabelledFeatures(self._scaled(features[rows]), labels[rows]) for rows in (fitting, held_out)
             )
-            trained = train(part, others, self.dimensions, options)
+            # Its products are so small that several threads only wait for each other, for minutes on a busy machine.
+            with on_cores(1):
+                trained = train(part, others, self.dimensions, options)
             self._state |= trained.weights
             self._record |= trained.record()
         self._guard(outputs.take(held_out), labels[held_out])

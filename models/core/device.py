@@ -2,6 +2,8 @@
 
 import platform
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -59,6 +61,17 @@ def use_cores(count: int) -> None:
     """Let CPU operators of the calling thread spread over so many cores."""
     if torch.get_num_threads() != count:
         torch.set_num_threads(count)
+
+
+@contextmanager
+def on_cores(count: int) -> Iterator[None]:
+    """As `use_cores`, and back afterwards."""
+    before = torch.get_num_threads()
+    use_cores(count)
+    try:
+        yield
+    finally:
+        use_cores(before)
 
 
 def seed_everything(seed: int) -> None:

@@ -1,11 +1,8 @@
 """The stage of a job `train` that trains: from pixels to a version that has neither calibrator nor scores yet."""
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from typing import Any
-
-import torch
 
 from app.jobs.bench import Bench
 from app.jobs.publishing import keep
@@ -17,7 +14,7 @@ from app.jobs.training.split import splits_of
 from app.jobs.training.start import Origin, begin
 from models.backbones import backbone_kind
 from models.core.checkpoint import Version
-from models.core.device import use_cores
+from models.core.device import on_cores
 from models.core.manifest import BackboneRecord, DataUse, Manifest
 from models.data.splits import fingerprint
 from models.registration import unfitted_version
@@ -35,7 +32,8 @@ def train(context: StageContext) -> dict[str, Any]:
     """Train, from where an attempt before was interrupted, and keep a version without calibrator and scores."""
     bench, found = Bench(context), Preparation.read(context.folder)
     plan = replace(plan_of(context.spec.params, len(found.trained), bench.device), precision=found.precision)
-    with _on_cores(bench.settings.cores):
+    # The number of threads decides the order of sums, and so the last digits of the weights.
+    with on_cores(bench.settings.cores):
         trained = _trained(bench, found, plan) if found.devices == 1 else _trained_together(bench, found, plan)
     keep(context, _version(bench, found, plan, trained), TRAINED)
     context.log(f"trained: {trained.stopped}")
@@ -60,17 +58,6 @@ def _trained_together(bench: Bench, found: Preparation, plan: TrainPlan) -> Trai
     )
     recipe = Recipe(network, found.spec, rows, held_out, plan, bench.device.type)
     return train_on_several(found.devices, recipe, context.folder / FOLDER, TrainProgress(context, plan).told)
-
-
-@contextmanager
-def _on_cores(count: int) -> Iterator[None]:
-    """The number of threads decides the order of sums, and so the last digits of the weights."""
-    before = torch.get_num_threads()
-    use_cores(count)
-    try:
-        yield
-    finally:
-        use_cores(before)
 
 
 def _version(bench: Bench, found: Preparation, plan: TrainPlan, trained: TrainedClassifier) -> Version:

@@ -1,12 +1,13 @@
 """One checkpoint version put together: network, calibrator, scores and their references. Read `answer` first."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models.answers import EXACT, LAST_LAYER, Answering, Answers, ScoredReference, golden_rows_of, stored_score
 from models.backbones.prepared import PreparedNetwork, build_network, exact_gradients, prepare
 from models.calibration import calibrator
 from models.core.checkpoint import Version
@@ -14,51 +15,13 @@ from models.core.device import choose_precision
 from models.core.errors import CheckpointError, UnknownNameError
 from models.core.golden import GoldenRow, golden_pixels
 from models.core.manifest import Manifest
-from models.core.method import Calibrator, GradientScore, State, UncertaintyScore
+from models.core.method import Calibrator, GradientScore
 from models.core.outputs import ModelOutputs
-from models.core.reference import Reference
 from models.core.store import CheckpointStore
 from models.gradients.exact import ExactGradients
-from models.uncertainty import score
-
-FloatRows = NDArray[np.float32]
 
 
-FAST, LAST_LAYER, EXACT = "fast", "last_layer", "exact"  # forms of a score of gradients
-
-
-@dataclass(frozen=True, slots=True)
-class ScoredReference:
-    """A score and the reference set that gives it a percentile.
-
-    `forms` are the references of the score's other forms, by form: values of two forms do not compare.
-    """
-
-    score: UncertaintyScore
-    reference: Reference
-    forms: dict[str, Reference] = field(default_factory=dict)
-
-    def state(self) -> State:
-        """What is stored of it: the score's own tensors and the values of each reference."""
-        forms = {f"reference_{form}": reference.values for form, reference in self.forms.items()}
-        return {**self.score.state(), "reference": self.reference.values, **forms}
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """Answers for N inputs. `scores` maps a name to values (N,) and percentiles (N,)."""
-
-    class_index: NDArray[np.int64]  # (N,) most probable class after calibration
-    confidence: FloatRows  # (N,) calibrated probability of that class
-    raw_confidence: FloatRows  # (N,) the network's own probability of that class
-    top_index: NDArray[np.int64]  # (N, K) most probable classes, first the predicted one
-    top_probability: FloatRows  # (N, K)
-    scores: dict[str, tuple[FloatRows, FloatRows]]
-    forms: dict[str, str]  # score → the form that its values have, for scores that have several
-    features: FloatRows | None = None  # (N, D) input of the network's last linear layer, where asked for
-
-
-class Pipeline:
+class Pipeline(Answering):
     """Immutable after construction. `golden_outputs` are what the network gave for golden inputs, by their seeds.
 
     They belong to the network: pipelines that share it share them, so that a recalibrated version is checked without
@@ -73,9 +36,8 @@ class Pipeline:
         golden_outputs: dict[tuple[int, ...], ModelOutputs] | None = None,
         exact_gradients: ExactGradients | None = None,
     ) -> None:
+        super().__init__(calibrator, scores)
         self.network = network
-        self.calibrator = calibrator
-        self.scores = scores
         self.golden_outputs = {} if golden_outputs is None else golden_outputs
         self.exact_gradients = exact_gradients
         of_gradients = tuple(name for name, scored in scores.items() if isinstance(scored.score, GradientScore))
@@ -127,58 +89,13 @@ class Pipeline:
             answers.append((float(value), None if reference is None else float(reference.percentile(value))))
         return answers
 
-    @torch.inference_mode()
-    def answer_outputs(self, outputs: ModelOutputs, scores: Collection[str] = (), top_k: int = 1) -> Answers:
-        """As `answer`, from outputs that the network gave before."""
-        outputs = self.calibrate(outputs)
-        probabilities = outputs.calibrated_log_probabilities().exp()
-        top = probabilities.topk(min(top_k, probabilities.shape[1]), dim=1)
-        label = top.indices[:, :1]
-        raw = outputs.log_probabilities().gather(1, label)[:, 0].exp()
-        return Answers(
-            class_index=label[:, 0].cpu().numpy(),
-            confidence=top.values[:, 0].cpu().numpy(),
-            raw_confidence=raw.cpu().numpy(),
-            top_index=top.indices.cpu().numpy(),
-            top_probability=top.values.cpu().numpy(),
-            scores={name: self._score(name, outputs) for name in scores},
-            forms={name: _form(outputs) for name in scores if isinstance(self.scores[name].score, GradientScore)},
-        )
-
-    def calibrate(self, outputs: ModelOutputs) -> ModelOutputs:
-        """Without a calibrator the calibrated logits are the network's own."""
-        if self.calibrator is None:
-            return outputs.with_calibrated(outputs.logits)
-        return self.calibrator.transform(outputs)
-
     def golden_rows(self, seeds: tuple[int, ...]) -> list[GoldenRow]:
         """The answers for the golden inputs of these seeds, every score among them."""
         if seeds not in self.golden_outputs:
             pixels = golden_pixels(self.network.input_spec, seeds)
             # With gradients in any case: a version that shares the network may have a score of them.
             self.golden_outputs[seeds] = self.network.outputs(pixels, gradients=True)
-        answers = self.answer_outputs(self.golden_outputs[seeds], self.scores)
-        return [
-            GoldenRow(
-                confidence=float(answers.confidence[row]),
-                scores={name: float(values[row]) for name, (values, _) in answers.scores.items()},
-            )
-            for row in range(len(seeds))
-        ]
-
-    def _score(self, name: str, outputs: ModelOutputs) -> tuple[FloatRows, FloatRows]:
-        if name not in self.scores:
-            raise UnknownNameError("score", name, self.scores)
-        scored = self.scores[name]
-        values = scored.score.score(outputs)
-        reference = scored.reference
-        if isinstance(scored.score, GradientScore):
-            reference = scored.forms.get(_form(outputs), reference)
-        return values.cpu().numpy(), reference.percentile(values).numpy()
-
-
-def _form(outputs: ModelOutputs) -> str:
-    return LAST_LAYER if outputs.gradients is None else FAST
+        return golden_rows_of(self.answer_outputs(self.golden_outputs[seeds], self.scores))
 
 
 def load_pipeline(
@@ -201,7 +118,7 @@ def load_pipeline(
             build_network(manifest.backbone, store.read_weights(manifest.backbone.sha256)),
             manifest.gradients,
         )
-        kind, spec = manifest.backbone.kind, manifest.input_spec
+        kind, spec = manifest.backbone.kind, manifest.image_input
         prepared = prepare(network, kind, spec, device, chosen, compiled=compiled, plan=plan)
         exact = None if plan is None else exact_gradients(network, kind, spec, device, plan)
         pipeline = assemble(prepared, version, exact=exact)
@@ -244,16 +161,7 @@ def stored_scores(network: PreparedNetwork, version: Version) -> dict[str, Score
 
 
 def _scored(network: PreparedNetwork, version: Version, name: str) -> ScoredReference:
-    state = version.method_state(network.precision, f"scores.{name}")
-    if "reference" not in state:
-        raise CheckpointError(f"score {name} has no reference values in {network.precision}")
-    reference = Reference.load(state.pop("reference"))
-    forms = {
-        form: Reference.load(state.pop(f"reference_{form}"))
-        for form in (LAST_LAYER, EXACT)
-        if f"reference_{form}" in state
-    }
-    method = score(name)(network.dimensions).load_state(state).to(network.device)
-    if isinstance(method, GradientScore) and network.gradients is not None and LAST_LAYER not in forms:
+    found = stored_score(version, name, network.precision, network.dimensions, network.device)
+    if isinstance(found.score, GradientScore) and network.gradients is not None and LAST_LAYER not in found.forms:
         raise CheckpointError(f"score {name} has no reference values of its last-layer form in {network.precision}")
-    return ScoredReference(method, reference, forms)
+    return found

@@ -4,12 +4,17 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
-from models.core.errors import CheckpointError
+from models.core.errors import CheckpointError, UnsupportedError
 from models.core.gradient_plan import GradientPlan
 from models.core.input_spec import InputSpec
+from models.core.prompt_spec import PromptSpec
 
-FORMAT = 2
-OLDER: dict[int, dict[str, Any]] = {1: {"gradients": None}}  # format → the fields that it lacks
+FORMAT = 3
+IMAGES_FORMAT = 2  # what a version without prompts is written in, so that an older release can read it
+OLDER: dict[int, dict[str, Any]] = {  # format → the fields that it lacks
+    1: {"gradients": None, "prompts": None},
+    2: {"prompts": None},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +52,14 @@ class DataUse:
 class Manifest:
     """See the fields. `precisions` lists the number formats that calibrator and references were fitted in.
 
-    Without `gradients` the epistemic score is that of the last layer, in closed form.
+    Without `gradients` the epistemic score is that of the last layer, in closed form. A classifier of images has an
+    `input_spec`, a language model has `prompts` and no classes: each request brings its own choices.
     """
 
     task: str
     backbone: BackboneRecord
     classes: tuple[str, ...]
-    input_spec: InputSpec
+    input_spec: InputSpec | None
     calibrator: str | None
     scores: tuple[str, ...]
     precisions: tuple[str, ...]
@@ -64,10 +70,24 @@ class Manifest:
     report: dict[str, Any]
     files: dict[str, str]  # name → sha256 of the files beside the manifest
     gradients: GradientPlan | None = None
-    format: int = FORMAT
+    prompts: PromptSpec | None = None
+
+    def __post_init__(self) -> None:
+        if (self.input_spec is None) == (self.prompts is None):
+            raise ValueError("a version has either an input_spec, for images, or prompts")
+
+    @property
+    def image_input(self) -> InputSpec:
+        """Raises UnsupportedError for a language model."""
+        if self.input_spec is None:
+            raise UnsupportedError("this version is of a language model: it takes prompts, not images")
+        return self.input_spec
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "input_spec": self.input_spec.to_dict()}
+        written = {**asdict(self), "format": IMAGES_FORMAT if self.prompts is None else FORMAT}
+        if self.prompts is None:
+            del written["prompts"]
+        return {**written, "input_spec": None if self.input_spec is None else self.input_spec.to_dict()}
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -79,7 +99,7 @@ class Manifest:
         written = found.get("format") if isinstance(found, dict) else type(found).__name__
         if written != FORMAT and written not in OLDER:
             raise CheckpointError(f"manifest format {written!r} is not readable by this release (it reads {FORMAT})")
-        found = OLDER.get(written, {}) | found
+        found = OLDER.get(written, {}) | {name: value for name, value in found.items() if name != "format"}
         expected = {field.name for field in fields(cls)}
         if found.keys() != expected:
             raise CheckpointError(f"manifest.json: fields differ in {sorted(found.keys() ^ expected)}")
@@ -102,11 +122,12 @@ def _typed(found: dict[str, Any]) -> dict[str, Any]:
         **found,
         "backbone": BackboneRecord(**backbone),
         "classes": _texts(found, "classes"),
-        "input_spec": InputSpec.from_dict(found["input_spec"]),
+        "input_spec": None if found["input_spec"] is None else InputSpec.from_dict(found["input_spec"]),
         "scores": _texts(found, "scores"),
         "precisions": _texts(found, "precisions"),
         "data": tuple(DataUse(**use) for use in found["data"]),
         "gradients": None if found["gradients"] is None else GradientPlan.from_dict(found["gradients"]),
+        "prompts": None if found["prompts"] is None else PromptSpec.from_dict(found["prompts"]),
     }
 
 

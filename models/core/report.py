@@ -23,6 +23,7 @@ def calibration_summary(report: Mapping[str, Any], precision: str) -> dict[str, 
             *(_warning(evaluation) for evaluation in evaluations if _worse(evaluation)),
             *report.get("unjudged", []),
             *_never(report),
+            *_unproven(report),
         ],
     }
 
@@ -46,6 +47,12 @@ def _never(report: Mapping[str, Any]) -> list[str]:
     return [
         "This version was never calibrated or judged: its confidence is the network's own. Calibrate it on your data."
     ]
+
+
+def _unproven(report: Mapping[str, Any]) -> list[str]:
+    """Where a loss-rank head was kept although it did not do better than what needs no training."""
+    gate = report.get("loss_rank", {}).get("gate", {"held": True})
+    return [] if gate["held"] else [f"loss_rank is unproven here: {'; '.join(gate['reasons'])}"]
 
 
 def _worse(evaluation: Mapping[str, Any]) -> bool:

@@ -1,6 +1,6 @@
 """The checkpoint store: a folder of immutable versions, shared backbone weights, and one movable pointer a model.
 
-<root>/_weights/<sha256>.safetensors
+<root>/_weights/<sha256>.safetensors       or, of a language model with its tokenizer, the folder _weights/<sha256>/
 <root>/<model>/versions/<n>/{manifest.json, methods.safetensors, golden.json}
 <root>/<model>/active.json                 which version serves, and every move of it so far
 """
@@ -33,6 +33,7 @@ from models.core.checkpoint import (
 )
 from models.core.errors import CheckpointError, UnknownNameError
 from models.core.manifest import Manifest
+from models.core.weight_folder import add_folder, checked_folder
 
 MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 VERSION_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
@@ -79,8 +80,11 @@ class CheckpointStore:
 
     def verify(self, model: str, version: int) -> None:
         """Read every file of a version, its weights among them. Raises UnknownNameError or CheckpointError."""
-        sha256 = self.read(model, version).manifest.backbone.sha256
-        if file_sha256(self.require_weights(sha256)) != sha256:
+        manifest = self.read(model, version).manifest
+        sha256 = manifest.backbone.sha256
+        if manifest.prompts is not None:
+            self.language_folder(sha256)
+        elif file_sha256(self.require_weights(sha256)) != sha256:
             raise CheckpointError(f"{self.weights_path(sha256)} has another sha256: the file was changed or damaged")
 
     def versions(self, model: str) -> list[int]:
@@ -176,11 +180,23 @@ class CheckpointStore:
         write_bytes(path, content)
         return sha256
 
+    def add_language_folder(self, source: Path, *, expected: str | None = None) -> str:
+        """Store a language model's files once; returns their sha256. Raises CheckpointError if it is not expected."""
+        return add_folder(source, self.root / "_weights", expected=expected)
+
+    def language_folder(self, sha256: str) -> Path:
+        """Every file of it verified. Raises CheckpointError where one is missing or damaged."""
+        return checked_folder(self.root / "_weights", sha256)
+
     def weights_path(self, sha256: str) -> Path:
         return self.root / "_weights" / f"{sha256}.safetensors"
 
     def require_weights(self, sha256: str) -> Path:
+        """The file, or of a language model the folder. Raises CheckpointError where there is neither."""
         path = self.weights_path(sha256)
+        folder = path.with_suffix("")
+        if folder.is_dir():
+            return folder
         if not path.exists():
             raise CheckpointError(f"backbone weights {sha256} are not in the store {self.root}; add_weights() first")
         return path

@@ -43,19 +43,20 @@ def item_continuations(model: CausalLM, items: Sequence[ChoiceItem]) -> list[tup
 
 def _of_item(model: CausalLM, number: int, item: ChoiceItem) -> tuple[Continuation, ...]:
     try:
-        _check_choices(item)
+        check_choices(item.choices)
         prompt = _prompt_tokens(model, item.prompt)
         return tuple(_continuation(model, item.prompt, prompt, choice) for choice in item.choices)
     except DataError as error:
         raise DataError(f"item {number}: {error}", [(str(number), str(error))]) from error
 
 
-def _check_choices(item: ChoiceItem) -> None:
-    if not 2 <= len(item.choices) <= MOST_CHOICES:
-        raise DataError(f"{len(item.choices)} choices; give 2 to {MOST_CHOICES}")
-    if not all(item.choices):
+def check_choices(choices: Sequence[str]) -> None:
+    """Raises DataError for too few or too many, and for an empty or repeated one."""
+    if not 2 <= len(choices) <= MOST_CHOICES:
+        raise DataError(f"{len(choices)} choices; give 2 to {MOST_CHOICES}")
+    if not all(choices):
         raise DataError("a choice is empty; give every choice a text")
-    repeated = {choice for choice in item.choices if item.choices.count(choice) > 1}
+    repeated = {choice for choice in choices if choices.count(choice) > 1}
     if repeated:
         raise DataError(f"choices are given twice: {sorted(repeated)}")
 

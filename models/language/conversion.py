@@ -6,7 +6,10 @@ Reading a quantised GGUF file and building its tokenizer takes half a minute, re
 import hashlib
 import os
 import shutil
+import struct
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +33,9 @@ def convert(source: str | Path, folder: Path) -> dict[str, str]:
     and equal sources give equal bytes. Raises UnsupportedError for weights that are pickles, for a model that brings
     its own code, and for one that transformers cannot read as a causal language model.
     """
-    network, tokenizer = _load(source)
+    network, tokenizer = _network(source), _tokenizer(source)
     contents = {
-        WEIGHTS: safetensors.torch.save(_tensors(network), metadata={"format": "pt"}),
+        WEIGHTS: weights_content(network),
         CONFIG: json_bytes(_configuration(network)),
         **_tokenizer_files(tokenizer),
     }
@@ -49,23 +52,46 @@ def convert(source: str | Path, folder: Path) -> dict[str, str]:
     return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
 
-def _load(source: str | Path) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def weights_of(source: str | Path) -> bytes:
+    """The bytes of `WEIGHTS` alone, of a model whose other files are at hand already. Raises as `convert`."""
+    return weights_content(_network(source))
+
+
+def weights_content(network: Any) -> bytes:
+    """Equal weights give equal bytes."""
+    content: bytes = safetensors.torch.save(_tensors(network), metadata={"format": "pt"})
+    return content
+
+
+def _network(source: str | Path) -> Any:
+    from transformers import AutoModelForCausalLM
 
     place, options = _place(source)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False, **options)
-        if options:
-            options["quantization_config"] = _unpacked()
-        network = AutoModelForCausalLM.from_pretrained(
+    if options:
+        options["quantization_config"] = _unpacked()
+    with _readable(source):
+        return AutoModelForCausalLM.from_pretrained(
             place, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, **options
         )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+
+
+def _tokenizer(source: str | Path) -> Any:
+    from transformers import AutoTokenizer
+
+    place, options = _place(source)
+    with _readable(source):
+        return AutoTokenizer.from_pretrained(place, trust_remote_code=False, **options)
+
+
+@contextmanager
+def _readable(source: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError, struct.error, SafetensorError) as error:
         raise UnsupportedError(
             f"{source} cannot be read as a causal language model; it needs safetensors or GGUF weights (never .bin),"
             f" a configuration and a tokenizer: {error}"
         ) from error
-    return network, tokenizer
 
 
 def _place(source: str | Path) -> tuple[str, dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from models.answers import LAST_LAYER, ScoredReference
 from models.backbones.prepared import PreparedNetwork
 from models.calibration import calibrator
 from models.core.checkpoint import Version
@@ -23,12 +24,10 @@ from models.core.method import Calibrator, GradientScore, UncertaintyScore
 from models.core.outputs import LinearHead, ModelOutputs, Needs
 from models.core.reference import Reference
 from models.data.splits import fingerprint
-from models.metrics.evaluation import Evaluation, evaluate
-from models.pipeline import LAST_LAYER, Pipeline, ScoredReference
+from models.pipeline import Pipeline
+from models.training.judged import judged_record
 from models.training.labelled_outputs import LabelledOutputs
 from models.uncertainty import score
-
-RAW = "none"  # the network's own logits, in a comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +61,11 @@ class Part:
     def use(self) -> DataUse:
         return DataUse(self.data, self.sha256, self.role, len(self.names), fingerprint(self.names))
 
+    def about(self, precision: str) -> dict[str, Any]:
+        """What a report says of the rows themselves."""
+        told = {"data": self.data, "role": self.role, "rows": len(self.names), "note": self.note}
+        return told | {"precision": precision}
+
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
@@ -90,7 +94,7 @@ def fit(
     recipe: Recipe, network: PreparedNetwork, fitting: Part, judged: Sequence[Part], serving: Serving | None = None
 ) -> Fitted:
     """Fit on `fitting`, report on `judged` and on `fitting` itself. Raises ValueError where rows are in both."""
-    _refuse_leaks(fitting, judged)
+    refuse_leaks(fitting, judged)
     fitting, *judged = (_with_head(network, part) for part in (fitting, *judged))
     outputs, labels = fitting.found.outputs, fitting.found.labels
     names = dict.fromkeys((*recipe.compared, recipe.calibrator))
@@ -146,11 +150,6 @@ def make_version(recipe: Recipe, fitted: Mapping[str, Fitted], extra: Mapping[st
     )
 
 
-def judge(found: LabelledOutputs, logits: Tensor, seed: int) -> Evaluation:
-    """Every measure of these logits (N, C) for the rows of `found`."""
-    return evaluate(logits, found.labels, features=found.outputs.features, seed=seed)
-
-
 def calibrated(candidate: Calibrator | None, outputs: ModelOutputs) -> Tensor:
     """(N, C): the candidate's logits, without one the network's own."""
     if candidate is None:
@@ -176,7 +175,8 @@ def _with_head(network: PreparedNetwork, part: Part) -> Part:
     return replace(part, found=replace(part.found, outputs=with_head(network, part.found.outputs)))
 
 
-def _refuse_leaks(fitting: Part, judged: Sequence[Part]) -> None:
+def refuse_leaks(fitting: Part, judged: Sequence[Part]) -> None:
+    """Raises ValueError where rows to judge on are among those to fit on."""
     fitted = {(fitting.sha256, name) for name in fitting.names}
     for part in judged:
         if any((part.sha256, name) in fitted for name in part.names):
@@ -229,29 +229,11 @@ def evaluation_record(
     `compared` has the measures that are one number for each of `calibrators`, `active` those of the serving version.
     """
     outputs = part.found.outputs
-    judged = {RAW: judge(part.found, outputs.logits, seed)}
-    for name, candidate in calibrators.items():
-        judged[name] = judge(part.found, calibrated(candidate, outputs), seed)
-    record = {
-        "data": part.data,
-        "role": part.role,
-        "rows": len(part.names),
-        "note": part.note,
-        "precision": precision,
-        "calibrator": chosen,
-        "before": judged[RAW].to_dict(),
-        "after": judged[chosen].to_dict(),
-        "compared": {name: _numbers(found.to_dict()) for name, found in judged.items()},
-    }
-    if serving is not None:
-        record["active"] = judge(part.found, calibrated(serving.calibrator, outputs), seed).to_dict()
-    return record
-
-
-def _numbers(evaluation: Mapping[str, Any]) -> dict[str, float | None]:
-    """The measures that are one number; of an interval its middle."""
-    middles = {
-        name: part["value"] if isinstance(part, Mapping) and "value" in part else part
-        for name, part in evaluation.items()
-    }
-    return {name: value for name, value in middles.items() if value is None or isinstance(value, float | int)}
+    return judged_record(
+        part.about(precision),
+        part.found,
+        {name: calibrated(candidate, outputs) for name, candidate in calibrators.items()},
+        chosen,
+        active=None if serving is None else calibrated(serving.calibrator, outputs),
+        seed=seed,
+    )

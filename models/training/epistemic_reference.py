@@ -4,12 +4,12 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from models.answers import EXACT, FAST, LAST_LAYER, ScoredReference
 from models.backbones.prepared import PreparedNetwork
 from models.core.checkpoint import Version
 from models.core.method import Calibrator
 from models.core.outputs import LayerGradients, ModelOutputs
 from models.core.reference import Reference
-from models.pipeline import EXACT, FAST, LAST_LAYER, ScoredReference
 from models.training.build import reference_of
 from models.training.epistemic_report import NEW, SERVING, Judged
 from models.training.rescored import Rescored, are_wrong, rescore

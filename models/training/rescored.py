@@ -3,21 +3,35 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version as installed_version
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
+from models.answers import ScoredReference
 from models.backbones.prepared import PreparedNetwork
 from models.core.checkpoint import Version
 from models.core.device import machine
 from models.core.golden import Golden, GoldenRow
 from models.core.gradient_plan import GradientPlan
-from models.core.manifest import FORMAT, Manifest
+from models.core.manifest import Manifest
 from models.core.method import Calibrator
 from models.core.outputs import ModelOutputs
-from models.pipeline import Pipeline, ScoredReference, stored_scores
+from models.pipeline import Pipeline, stored_scores
 from models.training.build import reference_of
 from models.uncertainty import READY, score
+
+
+class Scored(Protocol):
+    """What came of one precision, of whatever network."""
+
+    @property
+    def scores(self) -> Mapping[str, ScoredReference]:
+        """Every score of the new version."""
+        ...
+
+    def golden_rows(self, seeds: tuple[int, ...]) -> tuple[GoldenRow, ...]:
+        """The new version's answers for golden inputs."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +85,7 @@ def with_score(
     base: Version,
     name: str,
     plan: GradientPlan | None,
-    rescored: Mapping[str, Rescored],
+    rescored: Mapping[str, Scored],
     report: Mapping[str, Any],
 ) -> Version:
     """The new version; `rescored` by precision. Tensors of everything that was not fitted are those of `base`.
@@ -93,7 +107,6 @@ def with_score(
         code_version=installed_version("howsure"),
         machine=machine(),
         report={**base.manifest.report, name: dict(report)},
-        format=FORMAT,
     )
     seeds = base.golden.seeds
     golden = Golden(seeds, {precision: found.golden_rows(seeds) for precision, found in rescored.items()})

@@ -1,8 +1,9 @@
 """Which calibrator suits these rows: cross-validated NLL of each, and the simplest among those that do equally well."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,6 +15,9 @@ from models.core.outputs import ModelOutputs
 from models.metrics.proper import row_losses
 
 RAW, PLAINEST = "none", "temperature"
+
+# (N,) bool, the rows to judge on → their log-probabilities (M, C), of a calibrator that was fitted on the other rows.
+HeldOut = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +48,31 @@ class Selection:
 def select_calibrator(
     outputs: ModelOutputs, labels: Tensor, *, seed: int, folds: int = 5, candidates: Iterable[str] | None = None
 ) -> Selection:
-    """Fit every candidate (all of the registry, or those named) on all folds but one, and judge it on that one.
+    """Every calibrator of the registry, or those named, `compared`; `labels` (N,) int64.
 
-    `labels` (N,) int64; temperature is always among the candidates. The least mean NLL wins, but for a simpler one
-    whose distance to it is within one standard error; simpler is what stands earlier in the registry. A candidate that
-    lacks an output or cannot be fitted is skipped. Raises UnknownNameError for an unknown candidate, ValueError for
-    fewer rows than folds and where temperature cannot be fitted.
+    Simpler is what stands earlier in the registry. Raises UnknownNameError for an unknown candidate, and as `compared`.
+    """
+    held_out = {name: partial(_fitted_on_others, calibrator(name), outputs, labels) for name in _ordered(candidates)}
+    return compared(outputs, labels, held_out, seed=seed, folds=folds)
+
+
+def compared(
+    outputs: ModelOutputs, labels: Tensor, candidates: Mapping[str, HeldOut], *, seed: int, folds: int = 5
+) -> Selection:
+    """Fit every candidate, the simplest first, on all folds but one, and judge it on that one.
+
+    Temperature is among the candidates. The least mean NLL wins, but for a simpler one whose distance to it is within
+    one standard error. A candidate that lacks an output or cannot be fitted is skipped. Raises ValueError for fewer
+    rows than folds and where temperature cannot be fitted.
     """
     if not 2 <= folds <= len(outputs):
         raise ValueError(f"folds must lie in 2..{len(outputs)}, the number of rows, got {folds}")
     fold = torch.randperm(len(outputs), generator=torch.Generator().manual_seed(seed)).to(labels.device) % folds
     losses = {RAW: row_losses(outputs.masked(outputs.logits), labels)}
     skipped = {}
-    for name in _ordered(candidates):
+    for name, held_out in candidates.items():
         try:
-            losses[name] = _held_out_losses(calibrator(name), outputs, labels, fold)
+            losses[name] = _held_out_losses(held_out, labels, fold)
         except (ModelSideError, ValueError) as error:
             if name == PLAINEST:
                 raise
@@ -73,15 +87,18 @@ def _ordered(candidates: Iterable[str] | None) -> list[str]:
     return [name for name in CALIBRATORS if name in wanted]
 
 
-def _held_out_losses(kind: type[Calibrator], outputs: ModelOutputs, labels: Tensor, fold: Tensor) -> Tensor:
-    """(N,) float64: the NLL of each row under the calibrator that was fitted without its fold."""
+def _fitted_on_others(kind: type[Calibrator], outputs: ModelOutputs, labels: Tensor, rows: Tensor) -> Tensor:
     sizes = Dimensions(outputs.logits.shape[1], 1 if outputs.features is None else outputs.features.shape[1])
+    fitted = kind(sizes).fit(outputs.take(~rows), labels[~rows])
+    return fitted.transform(outputs.take(rows)).calibrated_log_probabilities()
+
+
+def _held_out_losses(held_out: HeldOut, labels: Tensor, fold: Tensor) -> Tensor:
+    """(N,) float64: the NLL of each row under the calibrator that was fitted without its fold."""
     losses = torch.empty(len(labels), dtype=torch.float64, device=labels.device)
-    for held_out in range(int(fold.max()) + 1):
-        rows = fold == held_out
-        fitted = kind(sizes).fit(outputs.take(~rows), labels[~rows])
-        judged = fitted.transform(outputs.take(rows))
-        losses[rows] = row_losses(judged.calibrated_log_probabilities(), labels[rows])
+    for number in range(int(fold.max()) + 1):
+        rows = fold == number
+        losses[rows] = row_losses(held_out(rows), labels[rows])
     return losses
 
 

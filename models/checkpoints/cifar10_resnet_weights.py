@@ -1,6 +1,7 @@
 """Trains the network that `cifar10-resnet` ships: `python -m models.checkpoints.cifar10_resnet_weights`.
 
-Takes about an hour on a core; ended and begun again it goes on where it was. `cifar10_resnet.py` makes the checkpoint.
+Takes about two hours on a core; ended and begun again it goes on where it was. `cifar10_resnet.py` makes the
+checkpoint.
 """
 
 import argparse

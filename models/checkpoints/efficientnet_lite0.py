@@ -16,24 +16,22 @@ from typing import Any
 
 import safetensors
 import torch
-from torch import nn
 
-from models.backbones.prepared import build_network, prepare
-from models.calibration import CALIBRATORS, calibrator
+from models.backbones.prepared import build_network
+from models.calibration import CALIBRATORS
+from models.checkpoints.loss_rank_head import with_head
 from models.checkpoints.package_weights import package_weights
 from models.checkpoints.shipped import FOLDER
-from models.core.checkpoint import Version, weights_bytes, write_version
+from models.core.checkpoint import weights_bytes, write_version
 from models.core.gradient_plan import GradientPlan
 from models.core.input_spec import InputSpec
 from models.core.manifest import BackboneRecord, WeightsOrigin
 from models.data.image_archive import ImageArchive
 from models.data.splits import split
 from models.training.build import Recipe
-from models.training.from_archives import Plan, Rows, build_version, part_of
+from models.training.from_archives import Plan, Rows, build_version
 from models.training.head_curve import CurvePoint
-from models.training.loss_rank_gate import LossRankGate
-from models.training.loss_rank_version import HeadOrigin, judge_head, with_loss_rank
-from models.uncertainty.loss_rank import LossRank
+from models.training.loss_rank_version import HeadOrigin
 
 NAME = "efficientnet-lite0"
 ORIGIN = WeightsOrigin(
@@ -91,21 +89,7 @@ def build(data: Path, folder: Path) -> None:
     network = build_network(backbone, package_weights(backbone))
     folder.mkdir(parents=True, exist_ok=True)
     version = build_version(planned, network, logging.getLogger(__name__).info)
-    write_version(folder, _with_head(version, planned, network))
-
-
-def _with_head(version: Version, planned: Plan, network: nn.Module) -> Version:
     state, told = stored_head(HEAD)
-    judged = {}
-    for precision in planned.recipe.precisions:
-        prepared = prepare(
-            network, planned.recipe.backbone.kind, INPUT_SPEC, torch.device("cpu"), precision, plan=GRADIENTS
-        )
-        head = LossRank(prepared.dimensions).load_state(state)
-        method = calibrator(planned.recipe.calibrator)(prepared.dimensions)
-        method.load_state(version.method_state(precision, "calibrator"))
-        fitting, judging = part_of(prepared, planned.fit), part_of(prepared, planned.judge[0])
-        judged[precision] = judge_head(version, prepared, method, head, fitting, judging, SEED)
     origin = HeadOrigin(
         data=told["data"],
         views=told["views"]["count"],
@@ -113,7 +97,7 @@ def _with_head(version: Version, planned: Plan, network: nn.Module) -> Version:
         seed=SEED,
         best=CurvePoint(**told["best"]),
     )
-    return with_loss_rank(version, head, judged, LossRankGate("r_auroc"), origin, judging.note)
+    write_version(folder, with_head(version, planned, network, state, origin))
 
 
 def stored_head(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

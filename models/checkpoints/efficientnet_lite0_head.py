@@ -11,32 +11,20 @@ from dataclasses import asdict
 from pathlib import Path
 
 import safetensors.torch
-import torch
 
-from models.backbones.prepared import build_network, prepare
-from models.checkpoints.efficientnet_lite0 import GRADIENTS, HEAD, INPUT_SPEC, SEED, plan
+from models.backbones.prepared import build_network
+from models.checkpoints.efficientnet_lite0 import HEAD, SEED, plan
+from models.checkpoints.loss_rank_head import held_out, train_on_views
 from models.checkpoints.package_weights import package_weights
 from models.checkpoints.upstream import upstream_rows
 from models.core.atomic import json_bytes, write_bytes
-from models.core.device import use_cores
-from models.data.splits import split
-from models.feature_cache.cache import FeatureCache
-from models.feature_cache.fill import fill
-from models.feature_cache.forward import ForwardPasses
 from models.feature_cache.image_rows import ImageRows
-from models.feature_cache.key import CacheKey
 from models.feature_cache.view_plan import ViewPlan
-from models.feature_cache.views import CachedViews
 from models.training.head_plan import HeadPlan
-from models.training.held_out_views import held_out_views
-from models.training.loss_rank_head import TrainedHead, train_head
+from models.training.loss_rank_head import TrainedHead
 
-PRECISION = "bfloat16"
 VIEWS = ViewPlan(count=16, seed=SEED)
-HELD_OUT = 0.1
 PLAN = HeadPlan(width=64, depth=2, passes=4, seed=SEED)
-
-log = logging.getLogger(__name__)
 
 
 def build(data: Path, cache: Path, path: Path, threads: int) -> None:
@@ -47,7 +35,7 @@ def build(data: Path, cache: Path, path: Path, threads: int) -> None:
     told = {
         "plan": asdict(PLAN),
         "views": VIEWS.to_dict(),
-        "held_out": len(held_out(rows)),
+        "held_out": len(held_out(rows.names, SEED)),
         "best": asdict(trained.best),
         "data": {"name": "images with ImageNet's classes", "rows": len(rows.names), "sha256": rows.sha256},
     }
@@ -56,30 +44,10 @@ def build(data: Path, cache: Path, path: Path, threads: int) -> None:
 
 
 def train(data: Path, rows: ImageRows, cache: Path, threads: int) -> TrainedHead:
-    """On views of the upstream images; a tenth of the images is held out and says when to stop."""
-    record, cpu = plan(data).recipe.backbone, torch.device("cpu")
-    network = prepare(
-        build_network(record, package_weights(record)), record.kind, INPUT_SPEC, cpu, PRECISION, plan=GRADIENTS
-    )
-    key = CacheKey.of(record, INPUT_SPEC, PRECISION, GRADIENTS, cpu, rows, views=VIEWS, logits=False)
-    found = FeatureCache(cache, key)
-    passes = ForwardPasses(network, rows, VIEWS, at_once=threads)
-    fill(found, passes, lambda there: log.info("%d of %d views", there, key.total), threads=threads)
-    views = CachedViews(found)
-    use_cores(1)  # the number of threads decides the order of sums
-    places = held_out(rows)
-    return train_head(views, held_out_views(views, places), network.dimensions, PLAN, None, _told, places)
-
-
-def held_out(rows: ImageRows) -> list[int]:
-    """Places of the images whose views are not trained on."""
-    held = set(split(rows.names, SEED, round(HELD_OUT * len(rows.names)))[0])
-    return [place for place, name in enumerate(rows.names) if name in held]
-
-
-def _told(step: int, steps: int, point: object) -> None:
-    if point is not None:
-        log.info("step %d of %d: %s", step, steps, point)
+    """On views of the upstream images; `threads` forward passes at once."""
+    recipe = plan(data).recipe
+    network = build_network(recipe.backbone, package_weights(recipe.backbone))
+    return train_on_views(recipe, network, rows, VIEWS, PLAN, cache, threads)
 
 
 def main() -> None:

@@ -13,7 +13,8 @@ import torch
 from models.backbones.prepared import PreparedNetwork, build_network, prepare
 from models.checkpoints import upstream
 from models.checkpoints.efficientnet_lite0 import GRADIENTS, INPUT_SPEC, plan
-from models.checkpoints.efficientnet_lite0_head import HELD_OUT, PRECISION, VIEWS
+from models.checkpoints.efficientnet_lite0_head import VIEWS
+from models.checkpoints.loss_rank_head import HELD_OUT, PRECISION
 from models.checkpoints.package_weights import package_weights
 from models.core.outputs import ModelOutputs
 from models.data.splits import split

@@ -3,8 +3,9 @@
 import pytest
 import safetensors.torch
 
-from models.checkpoints.efficientnet_lite0 import HEAD, plan, stored_head
-from models.checkpoints.efficientnet_lite0_head import build, held_out
+from models.checkpoints.efficientnet_lite0 import HEAD, SEED, plan, stored_head
+from models.checkpoints.efficientnet_lite0_head import build
+from models.checkpoints.loss_rank_head import held_out
 from models.checkpoints.shipped import FOLDER
 from models.checkpoints.upstream import upstream_rows
 from models.core.checkpoint import read_version
@@ -27,7 +28,7 @@ def test_it_was_trained_on_nothing_that_is_reported_on(labelled_data):
     photographs = {name.removeprefix("imagenet_nips17dev_shared/") for name in rows.names}
     assert len(photographs & set(planned.fit.names)) == 250
     assert not photographs & set(planned.judge[0].names)
-    assert (len(rows.names), len(held_out(rows))) == (3150, 315)
+    assert (len(rows.names), len(held_out(rows.names, SEED))) == (3150, 315)
     told = read_version(FOLDER / SHIPPED).manifest.report["loss_rank"]
     assert (told["data"]["rows"], told["data"]["sha256"], told["held_out"]) == (3150, rows.sha256, 315)
 

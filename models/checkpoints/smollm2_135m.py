@@ -1,0 +1,123 @@
+"""Builds the shipped checkpoint `smollm2-135m`: `python -m models.checkpoints.smollm2_135m`.
+
+A temperature for each of five sets of questions, and one for all other prompts; references; and a loss-rank head. What
+is fitted and what is reported on are different rows. In bfloat16 alone, which is the precision that it is served in.
+"""
+
+import argparse
+import logging
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.checkpoints.package_language import add_packaged_language
+from models.checkpoints.question_sets import FITTED, Chosen, chosen_rows
+from models.checkpoints.shipped import FOLDER
+from models.core.checkpoint import Version, write_version
+from models.core.device import use_cores
+from models.core.manifest import BackboneRecord, DataUse
+from models.core.prompt_spec import PromptSpec, Readout
+from models.core.store import CheckpointStore
+from models.data.splits import split
+from models.language.calibrators import TASK_TEMPERATURE
+from models.language.causal_lm import CausalLM, load_causal_lm
+from models.language.pipeline import KIND, LanguagePipeline, assemble_language, language_dimensions
+from models.language.registration import unfitted_language
+from models.language.smollm2 import ORIGIN
+from models.training.build import Part
+from models.training.head_plan import HeadPlan
+from models.training.labelled_outputs import LabelledOutputs
+from models.training.loss_rank_gate import LossRankGate
+from models.training.loss_rank_head import TrainedHead, train_head
+from models.training.loss_rank_version import NAME as LOSS_RANK
+from models.training.loss_rank_version import HeadOrigin, head_report
+from models.training.prompts.calibration import own_tasks
+from models.training.prompts.kept_readings import KeptReadings
+from models.training.prompts.loss_rank import PromptViews, prompt_losses, rank_prompts
+from models.training.prompts.version import PromptPart, PromptRecipe, fit_prompts, prompt_version
+from models.training.rescored import with_score
+
+NAME = "smollm2-135m"
+PRECISION = "bfloat16"
+SEED = 0
+HEAD = HeadPlan(width=64, depth=2, passes=4, seed=SEED)
+TIMES = 10  # that the head sees each prompt
+HELD_OUT = 0.1
+
+log = logging.getLogger(__name__)
+
+
+def build(data: Path, work: Path, folder: Path) -> None:
+    """Write the version's files into `folder`; `work` keeps what was read, so that an ended build goes on from there.
+
+    The same machine, releases and data give the same bytes.
+    """
+    use_cores(1)  # the number of threads decides the order of sums
+    store = CheckpointStore(work / "store")
+    sha256 = add_packaged_language(store, ORIGIN, FOLDER / "weights" / NAME)
+    base = unfitted_language(store, BackboneRecord(KIND, NAME, {}, sha256, ORIGIN), (PRECISION,))
+    model = load_causal_lm(store.language_folder(sha256), torch.device("cpu"), PRECISION)
+    fitting, *judged = (_part(model, chosen, work / "readings") for chosen in chosen_rows(data, SEED))
+    version = _calibrated(base, model, fitting, judged)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_version(folder, _with_head(version, assemble_language(model, version), fitting, judged[0]))
+
+
+def _part(model: CausalLM, chosen: Chosen, readings: Path) -> PromptPart:
+    kept = KeptReadings(readings / chosen.digest, chosen.rows, Readout.NEXT_TOKEN)
+    for done, bad in kept.fill(model):
+        log.info("%s: %d of %d questions%s", chosen.name, done, len(chosen.rows), f", left out {bad}" if bad else "")
+    names = kept.readable(chosen.rows.names)
+    reading = kept.take(names)
+    found = LabelledOutputs(reading.outputs, chosen.rows.named(names).labels)
+    part = Part(chosen.name, chosen.sha256, chosen.role, names, found, chosen.note)
+    return PromptPart(part, reading, reading)
+
+
+def _calibrated(base: Version, model: CausalLM, fitting: PromptPart, judged: list[PromptPart]) -> Version:
+    prompts = PromptSpec(Readout.NEXT_TOKEN, own_tasks(fitting.reading.tasks))
+    recipe = PromptRecipe(TASK_TEMPERATURE, prompts, SEED)
+    fitted = fit_prompts(recipe, assemble_language(model, base), fitting, judged)
+    return prompt_version(base, recipe, {PRECISION: fitted}, {})
+
+
+def _with_head(version: Version, serves: LanguagePipeline, fitting: PromptPart, judging: PromptPart) -> Version:
+    trained, held = _head(serves, fitting)
+    ranked = rank_prompts(version, serves, trained.head, fitting, judging, SEED)
+    use: dict[str, Any] = asdict(replace(_fit_use(version), role="reference"))
+    origin = HeadOrigin(data=use, views=None, held_out=held, seed=SEED, best=trained.best, curve=trained.curve)
+    report = head_report(trained.head, [ranked.record], LossRankGate("auroc"), origin, judging.part.note)
+    return with_score(version, LOSS_RANK, None, {PRECISION: ranked}, report)
+
+
+def _head(serves: LanguagePipeline, fitting: PromptPart) -> tuple[TrainedHead, int]:
+    """Trained on the rows that the temperatures were fitted on, of which some are held out and say when to stop."""
+    outputs, labels, names = fitting.serving.outputs, fitting.labels, fitting.part.names
+    apart = set(split(names, SEED, round(HELD_OUT * len(names)))[0])
+    held = [place for place, name in enumerate(names) if name in apart]
+    rows = outputs.require_features()[held], prompt_losses(outputs, labels)[held]
+    views = PromptViews(outputs, labels, TIMES, SEED)
+    trained = train_head(views, rows, language_dimensions(serves.language), HEAD, None, lambda *told: None, held)
+    return trained, len(held)
+
+
+def _fit_use(version: Version) -> DataUse:
+    return next(use for use in version.manifest.data if use.role == FITTED)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    default = Path(os.environ.get("HOWSURE_TEST_DATA", "../shared/data"))
+    parser.add_argument("--data", type=Path, default=default, help="folder with the sets of questions")
+    parser.add_argument("--work", type=Path, default=Path("build/smollm2"), help="for what is read of the questions")
+    parser.add_argument("--out", type=Path, default=FOLDER / NAME, help="where the version's files go")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    build(arguments.data, arguments.work, arguments.out)
+
+
+if __name__ == "__main__":
+    main()

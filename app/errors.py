@@ -1,5 +1,7 @@
 """Every error a caller can see, and the one place that renders them as RFC 9457 problem+json.
 
+Routes of OpenAI's answer with its form of errors instead, see `openai_error.py`.
+
 HowsureError
 ├── BadRequestError            400  the request cannot be read
 ├── UnauthorizedError          401  no key, or an unknown one
@@ -31,6 +33,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app import openai_error
 from models.core.errors import CheckpointError, DataError, UnknownNameError
 from models.core.image import ImageError, Refusal
 
@@ -211,6 +214,9 @@ BY_STATUS: dict[int, type[HowsureError]] = {
 def problem_response(request: Request, error: HowsureError) -> JSONResponse:
     request_id = request.scope.get("request_id")
     body = error.problem(instance=request.url.path, request_id=request_id)
+    if request.url.path in openai_error.ROUTES:
+        status = openai_error.openai_status(error.status)
+        return JSONResponse(openai_error.openai_error(body), status_code=status, headers=error.headers)
     return JSONResponse(body, status_code=error.status, headers=error.headers, media_type=MEDIA_TYPE)
 
 

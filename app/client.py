@@ -9,15 +9,16 @@
             ...  # event.kind, event.data
 
 They differ only in how they wait and send; `client_calls.py` and `client_job_calls.py` have what they send,
-`client_replies.py`, `client_embed_replies.py` and `client_job_replies.py` what comes back.
+`client_replies.py` and the other `client_…_replies.py` what comes back.
 """
 
 from app.client_async import AsyncClient
 from app.client_blocking import Client
-from app.client_calls import Image
+from app.client_calls import Image, Prompt
 from app.client_connection import DEFAULT_URL
 from app.client_embed_replies import EmbeddedImage, EmbedReply
 from app.client_job_replies import BadRow, Dataset, Job, JobEvent
+from app.client_prompt_replies import AnsweredPrompt, AnswerToken, FailedPrompt, PromptsReply, ScoredPrompt
 from app.client_replies import (
     Activation,
     Calibration,
@@ -43,6 +44,8 @@ from app.client_upload import Data
 __all__ = [
     "DEFAULT_URL",
     "Activation",
+    "AnswerToken",
+    "AnsweredPrompt",
     "AsyncClient",
     "BadRow",
     "Calibration",
@@ -53,6 +56,7 @@ __all__ = [
     "EmbeddedImage",
     "Evaluation",
     "FailedImage",
+    "FailedPrompt",
     "HowsureApiError",
     "HowsureConnectionError",
     "Image",
@@ -62,10 +66,13 @@ __all__ = [
     "ModelCard",
     "Move",
     "Problem",
+    "Prompt",
+    "PromptsReply",
     "Readiness",
     "Registration",
     "ScoreReply",
     "ScoredImage",
+    "ScoredPrompt",
     "TopClass",
     "Uncertainty",
     "VersionSummary",

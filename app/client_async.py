@@ -10,11 +10,12 @@ import httpx
 
 from app import client_calls as calls
 from app import client_job_calls as job_calls
-from app.client_calls import Image, read_images
+from app.client_calls import Image, Prompt, read_images
 from app.client_connection import Connection
 from app.client_embed_replies import EmbedReply
 from app.client_events import Following
 from app.client_job_replies import Dataset, Job, JobEvent
+from app.client_prompt_replies import PromptsReply
 from app.client_replies import Activation, ModelCard, Readiness, Registration, ScoreReply, Versions
 from app.client_retries import Answer, Call, Outcome, Pause, Request, retried
 from app.client_upload import Data, open_upload
@@ -58,6 +59,26 @@ class AsyncClient(Connection[httpx.AsyncClient, httpx.AsyncBaseTransport]):
         """
         files = await asyncio.to_thread(read_images, images)
         return await self._run(calls.embed(files, model, scores, normalize))
+
+    async def score_prompts(
+        self,
+        prompts: Iterable[Prompt],
+        prefix: str | None = None,
+        model: str | None = None,
+        scores: Sequence[str] | None = None,
+        top_k: int | None = None,
+        readout: str | None = None,
+        sort: str | None = None,
+        answers: Mapping[str, Any] | None = None,
+    ) -> PromptsReply:
+        """Say which of its choices follows each prompt, or answer one without. A bad one has its error in its place.
+
+        A prompt is a text, (text, choices), or the fields that the route takes: `prompt`, `messages` or `question`,
+        `choices`, `id`, `task`. `prefix` goes before each text. `readout` is where the choices are read, `sort` the
+        score by which the most uncertain come first. `answers` has the route's options of free answers: `max_tokens`,
+        `stop`, `samples`, `temperature`, `seed`.
+        """
+        return await self._run(calls.score_prompts(prompts, prefix, model, scores, top_k, readout, sort, answers))
 
     async def models(self) -> tuple[ModelCard, ...]:
         """Every model that has an active version."""

@@ -9,11 +9,12 @@ import httpx
 
 from app import client_calls as calls
 from app import client_job_calls as job_calls
-from app.client_calls import Image, read_images
+from app.client_calls import Image, Prompt, read_images
 from app.client_connection import Connection
 from app.client_embed_replies import EmbedReply
 from app.client_events import Following
 from app.client_job_replies import Dataset, Job, JobEvent
+from app.client_prompt_replies import PromptsReply
 from app.client_replies import Activation, ModelCard, Readiness, Registration, ScoreReply, Versions
 from app.client_retries import Answer, Call, Outcome, Pause, Request, retried
 from app.client_upload import Data, open_upload
@@ -55,6 +56,26 @@ class Client(Connection[httpx.Client, httpx.BaseTransport]):
         to length 1, so that a dot product is the cosine.
         """
         return self._run(calls.embed(read_images(images), model, scores, normalize))
+
+    def score_prompts(
+        self,
+        prompts: Iterable[Prompt],
+        prefix: str | None = None,
+        model: str | None = None,
+        scores: Sequence[str] | None = None,
+        top_k: int | None = None,
+        readout: str | None = None,
+        sort: str | None = None,
+        answers: Mapping[str, Any] | None = None,
+    ) -> PromptsReply:
+        """Say which of its choices follows each prompt, or answer one without. A bad one has its error in its place.
+
+        A prompt is a text, (text, choices), or the fields that the route takes: `prompt`, `messages` or `question`,
+        `choices`, `id`, `task`. `prefix` goes before each text. `readout` is where the choices are read, `sort` the
+        score by which the most uncertain come first. `answers` has the route's options of free answers: `max_tokens`,
+        `stop`, `samples`, `temperature`, `seed`.
+        """
+        return self._run(calls.score_prompts(prompts, prefix, model, scores, top_k, readout, sort, answers))
 
     def models(self) -> tuple[ModelCard, ...]:
         """Every model that has an active version."""

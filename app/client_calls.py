@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from app.client_embed_replies import EmbedReply, parse_embeddings
+from app.client_prompt_replies import PromptsReply, parse_prompts
 from app.client_replies import (
     Activation,
     ModelCard,
@@ -28,9 +29,11 @@ from app.client_replies import (
 from app.client_retries import Call, Request
 
 PAGE = 100
+REGISTRATION_SECONDS = 600.0  # a language model is converted meanwhile
 
 Image = str | PathLike[str] | bytes | tuple[str, bytes]
 ImageFile = tuple[str, bytes]
+Prompt = str | tuple[str, Sequence[str]] | Mapping[str, Any]
 
 
 def read_images(images: Iterable[Image]) -> list[ImageFile]:
@@ -72,6 +75,23 @@ def embed(
     return parse_embeddings(response.json())
 
 
+def score_prompts(
+    prompts: Iterable[Prompt],
+    prefix: str | None,
+    model: str | None,
+    scores: Sequence[str] | None,
+    top_k: int | None,
+    readout: str | None,
+    sort: str | None,
+    answers: Mapping[str, Any] | None,
+) -> Call[PromptsReply]:
+    options = {"prefix": prefix, "model": model, "scores": scores, "top_k": top_k, "readout": readout, "sort": sort}
+    given = {name: value for name, value in (options | dict(answers or {})).items() if value is not None}
+    items = [_read_prompt(prompt) for prompt in prompts]
+    response = yield Request("POST", "/v1/prompts/score", json={"prompts": items, **given})
+    return parse_prompts(response.json())
+
+
 def models() -> Call[tuple[ModelCard, ...]]:
     body = yield from pages("/v1/models", "id")
     return tuple(map(parse_model, body["data"]))
@@ -103,7 +123,7 @@ def register(
 ) -> Call[Registration]:
     asked = {"model": model, "kind": kind, "path": path, "classes": classes, "network": network}
     given = {name: value for name, value in asked.items() if value is not None}
-    response = yield Request("POST", "/v1/models", json=given, expected=(201,))
+    response = yield Request("POST", "/v1/models", json=given, expected=(201,), patience=REGISTRATION_SECONDS)
     return parse_registration(response.json())
 
 
@@ -131,6 +151,15 @@ def _about_images(route: str, files: Sequence[ImageFile], options: Mapping[str, 
 
 def _comma_separated(scores: Sequence[str] | str | None) -> str | None:
     return scores if scores is None or isinstance(scores, str) else ",".join(scores)
+
+
+def _read_prompt(prompt: Prompt) -> Mapping[str, Any]:
+    if isinstance(prompt, str):
+        return {"prompt": prompt}
+    if isinstance(prompt, tuple):
+        text, choices = prompt
+        return {"prompt": text, "choices": list(choices)}
+    return prompt
 
 
 def _read_image(image: Image, position: int) -> ImageFile:

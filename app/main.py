@@ -13,8 +13,10 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from app.api import activation, datasets, embed, health, jobs, models, registration, score
+from app.api import activation, datasets, embed, health, jobs, layers, models, prompts, registration, score
 from app.api.embed_schemas import EmbedRequest
+from app.api.openai import routes as openai
+from app.api.prompt_schemas import PromptItem, PromptMessage, PromptsRequest
 from app.api.schemas import ImageItem, ImagesRequest
 from app.body_limit import BodyLimit
 from app.datasets.catalog import DatasetCatalog
@@ -22,6 +24,10 @@ from app.errors import ErrorBoundary, install_handlers
 from app.jobs.desk import JobDesk
 from app.jobs.glance import Glance
 from app.scoring.catalog import Catalog
+from app.scoring.cores import Cores
+from app.scoring.generation import Generation
+from app.scoring.prompt_answering import PromptAnswerer
+from app.scoring.prompt_scorer import PromptScorer
 from app.scoring.reload import Reloader
 from app.scoring.scorer import Scorer
 from app.settings import Settings
@@ -35,7 +41,10 @@ def create_app(settings: Settings | None = None, on_fatal: Callable[[str], None]
     settings = settings or Settings()
     metrics = Metrics()
     catalog = Catalog(settings)
-    scorer = Scorer(settings, catalog, metrics)
+    cores = Cores(settings.cores)
+    scorer = Scorer(settings, catalog, metrics, cores)
+    prompt_scorer = PromptScorer(settings, metrics, cores)
+    generation = Generation(settings, metrics, cores)
     desk = JobDesk(settings.jobs_database)
     glance = Glance(desk, settings.worker_dead_seconds)
     reloader = Reloader(catalog, metrics, settings.reload_seconds)
@@ -43,12 +52,15 @@ def create_app(settings: Settings | None = None, on_fatal: Callable[[str], None]
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         scorer.batcher.start()
+        prompt_scorer.batcher.start()
+        generation.start()
         await asyncio.to_thread(app.state.datasets.sweep)
         loading = asyncio.create_task(_load(catalog, reloader, on_fatal))
         yield
         app.state.draining = True
         await asyncio.wait({loading})
-        await asyncio.gather(asyncio.to_thread(reloader.close, settings.drain_seconds), scorer.close())
+        reloader_closed = asyncio.to_thread(reloader.close, settings.drain_seconds)
+        await asyncio.gather(reloader_closed, scorer.close(), prompt_scorer.close(), generation.close())
         await asyncio.to_thread(glance.close)
         await asyncio.to_thread(desk.close)
 
@@ -62,13 +74,16 @@ def create_app(settings: Settings | None = None, on_fatal: Callable[[str], None]
     app.state.metrics = metrics
     app.state.catalog = catalog
     app.state.scorer = scorer
+    app.state.prompt_scorer = prompt_scorer
+    app.state.generation = generation
+    app.state.prompt_answerer = PromptAnswerer(settings, metrics, generation)
     app.state.reloader = reloader
     app.state.datasets = DatasetCatalog.of(settings)
     app.state.desk = desk
     app.state.glance = glance
     app.state.dataset_users = lambda dataset: asyncio.to_thread(desk.using, dataset)
     app.state.draining = False
-    for noun in (score, embed, models, registration, activation, datasets, jobs, health):
+    for noun in (score, embed, prompts, openai, models, layers, registration, activation, datasets, jobs, health):
         app.include_router(noun.router)
     install_handlers(app)
     larger = {("POST", "/v1/datasets"): settings.max_dataset_bytes}
@@ -91,11 +106,11 @@ async def _load(catalog: Catalog, reloader: Reloader, on_fatal: Callable[[str], 
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's document plus the JSON bodies of the image routes, which these read by themselves."""
+    """FastAPI's document plus the JSON bodies of the routes that read them by themselves."""
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
         schemas = document["components"]["schemas"]
-        for body in (ImageItem, ImagesRequest, EmbedRequest):
+        for body in (ImageItem, ImagesRequest, EmbedRequest, PromptMessage, PromptItem, PromptsRequest, *openai.BODIES):
             schema = body.model_json_schema(ref_template="#/components/schemas/{model}")
             schema.pop("$defs", None)
             schemas[body.__name__] = schema

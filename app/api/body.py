@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from fastapi import Request
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
@@ -15,6 +15,7 @@ from app.errors import BadRequestError, InvalidError, PayloadTooLargeError, Unsu
 from app.scoring.intake import ImageInput
 
 Query = TypeVar("Query", bound=ImagesQuery)
+Body = TypeVar("Body", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +46,50 @@ def request_body(body: type[ImagesBody]) -> dict[str, Any]:
     }
 
 
+def parse_json(content: bytes, body: type[Body]) -> Body:
+    """What a JSON request says. Raises InvalidError that points at what does not fit."""
+    try:
+        return body.model_validate_json(content)
+    except ValidationError as error:
+        found = pointers(error.errors(include_input=False, include_url=False, include_context=False))
+        raise InvalidError("the request does not fit the schema", errors=found) from error
+
+
+async def read_json(request: Request, body: type[Body]) -> Body:
+    """The body of a route that takes JSON only, and no query. Raises InvalidError or UnsupportedMediaTypeError."""
+    media_type = _media_type(request)
+    if not _is_json(media_type):
+        raise UnsupportedMediaTypeError(f"cannot read {media_type or 'a body without Content-Type'}: send JSON")
+    if request.query_params:
+        names = ", ".join(sorted(request.query_params))
+        raise InvalidError(f"this route takes no query ({names}): say it in the body")
+    return await asyncio.to_thread(parse_json, await request.body(), body)
+
+
 async def read_images(request: Request, max_items: int, body: type[ImagesBody]) -> ImagesRead:
     """Names inputs after their file or id, else by position; `body` is what JSON has to look like.
 
     Raises InvalidError or UnsupportedMediaTypeError.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = _media_type(request)
     if media_type == "multipart/form-data":
         return await _multipart(request, max_items)
     if media_type.startswith("image/") or media_type == "application/octet-stream":
         return ImagesRead(_named([ImageInput(None, await request.body())]))
-    if media_type == "application/json" or media_type.endswith("+json"):
+    if _is_json(media_type):
         return await asyncio.to_thread(_json, await request.body(), body)
     raise UnsupportedMediaTypeError(
         f"cannot read {media_type or 'a body without Content-Type'}: send multipart/form-data with `files`, a raw"
         " image/* body, or application/json"
     )
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _is_json(media_type: str) -> bool:
+    return media_type == "application/json" or media_type.endswith("+json")
 
 
 async def _multipart(request: Request, max_items: int) -> ImagesRead:
@@ -89,11 +118,7 @@ def _uploads(form: FormData) -> list[UploadFile]:
 
 
 def _json(content: bytes, body: type[ImagesBody]) -> ImagesRead:
-    try:
-        parsed = body.model_validate_json(content)
-    except ValidationError as error:
-        found = pointers(error.errors(include_input=False, include_url=False, include_context=False))
-        raise InvalidError("the request does not fit the schema", errors=found) from error
+    parsed = parse_json(content, body)
     return ImagesRead(
         images=_named([ImageInput(image.id, image.data) for image in parsed.images]),
         said=parsed.model_dump(exclude={"images"}, exclude_none=True),

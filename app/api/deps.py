@@ -16,6 +16,9 @@ from app.errors import MEDIA_TYPE, ForbiddenError, UnauthorizedError
 from app.jobs.desk import JobDesk
 from app.keys import ApiKey, Scope, find_key
 from app.scoring.catalog import Catalog
+from app.scoring.generation import Generation
+from app.scoring.prompt_answering import PromptAnswerer
+from app.scoring.prompt_scorer import PromptScorer
 from app.scoring.reload import Reloader
 from app.scoring.scorer import Scorer
 from app.settings import Settings
@@ -32,6 +35,21 @@ async def get_settings(request: Request) -> Settings:
 async def get_scorer(request: Request) -> Scorer:
     scorer: Scorer = request.app.state.scorer
     return scorer
+
+
+async def get_prompt_scorer(request: Request) -> PromptScorer:
+    scorer: PromptScorer = request.app.state.prompt_scorer
+    return scorer
+
+
+async def get_prompt_answerer(request: Request) -> PromptAnswerer:
+    answerer: PromptAnswerer = request.app.state.prompt_answerer
+    return answerer
+
+
+async def get_generation(request: Request) -> Generation:
+    generation: Generation = request.app.state.generation
+    return generation
 
 
 async def get_catalog(request: Request) -> Catalog:
@@ -51,6 +69,9 @@ async def get_datasets(request: Request) -> DatasetCatalog:
 
 SettingsDep = Annotated[Settings, Depends(get_settings)]
 ScorerDep = Annotated[Scorer, Depends(get_scorer)]
+PromptScorerDep = Annotated[PromptScorer, Depends(get_prompt_scorer)]
+PromptAnswererDep = Annotated[PromptAnswerer, Depends(get_prompt_answerer)]
+GenerationDep = Annotated[Generation, Depends(get_generation)]
 CatalogDep = Annotated[Catalog, Depends(get_catalog)]
 
 

@@ -2,12 +2,12 @@
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.datastructures import State
 
 from app.api.schemas import Health, JobsHealth, ModelHealth
 from app.jobs.job import JobState
 from app.scoring.catalog import Catalog, LoadFailure
-from app.scoring.predictor import Predictor
-from app.scoring.scorer import Scorer
+from app.scoring.loading import Served
 
 router = APIRouter(tags=["health"])
 
@@ -16,7 +16,7 @@ router = APIRouter(tags=["health"])
 async def livez(request: Request, response: Response) -> Health:
     """The event loop turns and the model threads run; 503 means that only a restart helps."""
     state = request.app.state
-    if state.scorer.batcher.alive or state.draining:
+    if _threads_alive(state) or state.draining:
         return Health(status="ok")
     response.status_code = 503
     return Health(status="not_ready", reasons=["a model thread has died"])
@@ -26,7 +26,7 @@ async def livez(request: Request, response: Response) -> Health:
 async def readyz(request: Request, response: Response) -> Health:
     """Models are loaded and warm, the model threads run, and the server is not shutting down; else 503 and why."""
     state = request.app.state
-    health = _health(state.catalog, state.scorer, state.draining)
+    health = _health(state.catalog, _threads_alive(state), state.draining)
     response.status_code = 200 if health.status == "ready" else 503
     return health
 
@@ -44,7 +44,9 @@ async def health(request: Request, response: Response) -> Health:
 async def metrics(request: Request) -> Response:
     """Prometheus metrics."""
     state = request.app.state
-    state.metrics.queue.set(state.scorer.batcher.admitted)
+    state.metrics.queue.set(
+        state.scorer.batcher.admitted + state.prompt_scorer.batcher.admitted + state.generation.admitted
+    )
     state.metrics.jobs.clear()
     if (seen := await state.glance.look()) is not None:
         for name in JobState:
@@ -52,7 +54,11 @@ async def metrics(request: Request) -> Response:
     return Response(generate_latest(state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _health(catalog: Catalog, scorer: Scorer, draining: bool) -> Health:
+def _threads_alive(state: State) -> bool:
+    return bool(state.scorer.batcher.alive and state.prompt_scorer.batcher.alive and state.generation.alive)
+
+
+def _health(catalog: Catalog, threads_alive: bool, draining: bool) -> Health:
     reasons = []
     if draining:
         reasons.append("shutting down")
@@ -60,14 +66,14 @@ def _health(catalog: Catalog, scorer: Scorer, draining: bool) -> Health:
         reasons.append("models are loading")
     elif not catalog.predictors:
         reasons.append("no model could be loaded")
-    if not scorer.batcher.alive:
-        reasons.append("the model thread is not running")
+    if not threads_alive:
+        reasons.append("a model thread is not running")
     models = [_served(predictor, catalog.failures.get(name)) for name, predictor in catalog.predictors.items()]
     models += [_unserved(failure) for name, failure in catalog.failures.items() if name not in catalog.predictors]
     return Health(status="not_ready" if reasons else "ready", reasons=reasons, models=models)
 
 
-def _served(predictor: Predictor, failure: LoadFailure | None) -> ModelHealth:
+def _served(predictor: Served, failure: LoadFailure | None) -> ModelHealth:
     return ModelHealth(
         id=predictor.model,
         status="ready",

@@ -1,23 +1,30 @@
-"""What the replies of all image routes say of an item: its uncertainty, its error, and how many there were of each."""
+"""What the replies of all scoring routes say of an item: its uncertainty, its error, how many there were of each."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from app.api.schemas import FailedItem, Problem, ScoreUsage, UncertaintyValue
 from app.errors import HowsureError, NoneScoredError
-from app.scoring.intake import ImageInput
 from app.scoring.predictor import Prediction, ScoreValue
 
 
-def count_outcomes(images: Sequence[ImageInput], outcomes: Sequence[object]) -> ScoreUsage:
-    """How many of the images have an answer. Raises the error, or one of all errors, where none has."""
+class Input(Protocol):
+    """An image or a prompt, as it came."""
+
+    @property
+    def name(self) -> str | None: ...
+
+
+def count_outcomes(inputs: Sequence[Input], outcomes: Sequence[object], what: str = "images") -> ScoreUsage:
+    """How many of the inputs have an answer. Raises the error, or one of all errors, where none has."""
     failed = [outcome for outcome in outcomes if isinstance(outcome, HowsureError)]
-    if len(failed) == len(images):
-        raise _only_failures(images, failed)
-    return ScoreUsage(items=len(images), scored=len(images) - len(failed), failed=len(failed))
+    if len(failed) == len(inputs):
+        raise _only_failures(inputs, failed, what)
+    return ScoreUsage(items=len(inputs), scored=len(inputs) - len(failed), failed=len(failed))
 
 
-def failed_item(image: ImageInput, error: HowsureError) -> FailedItem:
-    return FailedItem(input=image.name or "", error=Problem(**error.problem()))
+def failed_item(given: Input, error: HowsureError) -> FailedItem:
+    return FailedItem(input=given.name or "", error=Problem(**error.problem()))
 
 
 def uncertainty(prediction: Prediction) -> dict[str, UncertaintyValue]:
@@ -35,8 +42,8 @@ def _uncertainty(score: ScoreValue) -> UncertaintyValue:
     return UncertaintyValue(value=digits(score.value), percentile=percentile, kind=score.kind, **known)
 
 
-def _only_failures(images: Sequence[ImageInput], failed: Sequence[HowsureError]) -> HowsureError:
+def _only_failures(inputs: Sequence[Input], failed: Sequence[HowsureError], what: str) -> HowsureError:
     if len(failed) == 1:
         return failed[0]
-    errors = [{"input": image.name, **error.problem()} for image, error in zip(images, failed, strict=True)]
-    return NoneScoredError(f"none of the {len(failed)} images could be scored", failed, errors)
+    errors = [{"input": given.name, **error.problem()} for given, error in zip(inputs, failed, strict=True)]
+    return NoneScoredError(f"none of the {len(failed)} {what} could be scored", failed, errors)

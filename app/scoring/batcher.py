@@ -35,7 +35,10 @@ class _Item(Generic[Work, Result]):
 
 
 class Batcher(Generic[Work, Result]):
-    """`run` gets 1..max_batch items of one `group` on a model thread and returns one result an item, in order."""
+    """`run` gets 1..max_batch items of one `group` on a model thread and returns one result an item, in order.
+
+    `fitting` says how many of the first of some items go into one batch, at least 1; nothing of their group overtakes.
+    """
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class Batcher(Generic[Work, Result]):
         max_wait: float,
         capacity: int,
         threads: int = 1,
+        fitting: Callable[[list[Work]], int] = len,
         observe: Callable[[int, float, float], None] = lambda size, waited, ran: None,
     ) -> None:
         self._run = run
@@ -53,6 +57,7 @@ class Batcher(Generic[Work, Result]):
         self._max_batch = max_batch
         self._max_wait = max_wait
         self._capacity = capacity
+        self._fitting = fitting
         self._observe = observe
         self._queue: deque[_Item[Work, Result]] = deque()
         self._running: dict[str, list[_Item[Work, Result]]] = {}  # what each busy thread has in hand
@@ -176,12 +181,10 @@ class Batcher(Generic[Work, Result]):
         waiting = [item for item in self._queue if not item.future.cancelled()]
         idle = len(self._threads) - len(self._running)
         most = min(self._max_batch, math.ceil(len(waiting) / idle))
-        batch: list[_Item[Work, Result]] = []
-        rest: deque[_Item[Work, Result]] = deque()
-        for item in waiting:
-            fits = len(batch) < most and item.group == waiting[0].group
-            (batch if fits else rest).append(item)
-        self._queue = rest
+        batch = [item for item in waiting if item.group == waiting[0].group][:most]
+        batch = batch[: self._fitting([item.work for item in batch])]
+        taken = set(map(id, batch))
+        self._queue = deque(item for item in waiting if id(item) not in taken)
         return batch
 
     def _process(self, batch: list[_Item[Work, Result]]) -> None:

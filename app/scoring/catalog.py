@@ -4,15 +4,20 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 from app.errors import InvalidError, NotFoundError, NotReadyError
-from app.scoring.loading import load_predictor
+from app.scoring.loading import Served, load_served
 from app.scoring.predictor import Predictor
+from app.scoring.prompt_predictor import PromptPredictor
 from app.settings import Settings
-from models.checkpoints.shipped import DEFAULT, install_shipped, shipped_models
+from models.checkpoints.shipped import DEFAULTS, install_shipped, shipped_models
 from models.core.store import CheckpointStore
 
 log = logging.getLogger("howsure.catalog")
+
+Kind = TypeVar("Kind", Predictor, PromptPredictor)
+TAKES = {Predictor: "images: POST them to /v1/images/score", PromptPredictor: "prompts: POST them to /v1/prompts/score"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +33,8 @@ class LoadFailure:
 class Swap:
     """`after` serves in the place of `before`, which is None for a model that was not served until now."""
 
-    before: Predictor | None
-    after: Predictor
+    before: Served | None
+    after: Served
     seconds: float
 
     @property
@@ -47,14 +52,14 @@ class Catalog:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.store = CheckpointStore(settings.store)
-        self.predictors: Mapping[str, Predictor] = {}
+        self.predictors: Mapping[str, Served] = {}
         self.failures: Mapping[str, LoadFailure] = {}
         self.loaded = False
 
     def load(self) -> None:
         """Install what ships with the release, then load, verify and warm up the active version of every model."""
         try:
-            install_shipped(self.store)
+            install_shipped(self.store, self.settings.shipped)
         except Exception as error:  # a damaged store must not hide what else is in it
             self._failed(LoadFailure("shipped checkpoints", _reason(error)), error)
         for model in self.store.models():
@@ -83,36 +88,55 @@ class Catalog:
             self._succeeded(model)
 
     def get(self, model: str | None) -> Predictor:
-        """The predictor of a model; None is the default one. Raises NotFoundError, InvalidError or NotReadyError."""
+        """What answers images; None is the default one. Raises NotFoundError, InvalidError or NotReadyError."""
+        return self._get(model, Predictor)
+
+    def get_for_prompts(self, model: str | None) -> PromptPredictor:
+        """As `get`, of what answers prompts."""
+        return self._get(model, PromptPredictor)
+
+    def is_default(self, predictor: Served) -> bool:
+        """Whether it answers requests that name no model."""
+        return self._default(type(predictor)) == predictor.model
+
+    def _get(self, model: str | None, kind: type[Kind]) -> Kind:
         if not self.loaded:
             raise NotReadyError("the models are still loading")
-        name = model or self.default
+        name = model or self._default(kind)
         if name is None:
-            known = ", ".join(self.predictors) or "none"
+            known = ", ".join(self._of(kind)) or "none"
             raise InvalidError(f"name a model (there are: {known}) or set HOWSURE_DEFAULT_MODEL")
-        if name in self.predictors:
-            return self.predictors[name]
+        found = self.predictors.get(name)
+        if isinstance(found, kind):
+            return found
+        if found is not None:
+            raise InvalidError(f"model {name} takes {TAKES[type(found)]}")
         failed = self.failures.get(name)
         if failed is not None:
             raise NotReadyError(f"model {name} could not be loaded: {failed.reason}", seconds=60)
         raise NotFoundError(f"no model {name!r}; there are: {', '.join(self.predictors) or 'none'}")
 
-    @property
-    def default(self) -> str | None:
-        """What answers requests that name no model: as set, else the only one, or the first of those that ship."""
-        names = set(self.predictors)
-        if self.settings.default_model is not None or not names:
-            return self.settings.default_model
-        if len(names) == 1:
-            return next(iter(names))
-        return DEFAULT if DEFAULT in names and names <= set(shipped_models()) else None
+    def _of(self, kind: type[Served]) -> list[str]:
+        return [name for name, predictor in self.predictors.items() if isinstance(predictor, kind)]
+
+    def _default(self, kind: type[Served]) -> str | None:
+        """As set, else the only one of the kind, or where all of them ship with the release the one meant for that."""
+        names = self._of(kind)
+        chosen = self.settings.default_model
+        if chosen in names or (chosen is not None and chosen not in self.predictors):
+            return chosen
+        shipped = set(shipped_models())
+        failed = any(name in self.failures for name in DEFAULTS)
+        if len(names) == 1 and not (failed and names[0] in shipped - set(DEFAULTS)):
+            return names[0]
+        return next((name for name in DEFAULTS if name in names and set(names) <= shipped), None)
 
     def _take_up(self, model: str, number: int) -> Swap | None:
         started = time.perf_counter()
         before = self.predictors.get(model)
         swap = None
         if before is None or before.version != number:
-            after = load_predictor(self.store, self.settings, model, number, before)
+            after = load_served(self.store, self.settings, model, number, before)
             self.predictors = {**self.predictors, model: after}
             swap = Swap(before, after, time.perf_counter() - started)
             _log_swap(swap)

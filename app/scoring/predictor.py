@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from app.errors import InternalError
 from app.scoring.asked import Asked, Form
 from app.scoring.pace import Pace
+from models.answers import Answers
 from models.core.device import use_cores
 from models.core.manifest import Manifest
 from models.core.method import GradientScore
 from models.core.report import calibration_summary
-from models.pipeline import Answers, Pipeline
+from models.pipeline import Pipeline
 
 ExactValue = tuple[float, float | None]
 

@@ -80,11 +80,6 @@ class Refiner:
         self._started = False
         metrics.exact_lane.set_function(lambda: self.lane.admitted)
 
-    @property
-    def busy(self) -> bool:
-        """Whether stage two has a core to itself now."""
-        return self.lane.admitted > 0
-
     async def refine(
         self, predictor: Predictor, outcomes: Sequence[Outcome], asked: Asked, timings: dict[str, float]
     ) -> tuple[Outcome, ...]:

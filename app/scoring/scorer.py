@@ -13,6 +13,7 @@ from app.errors import HowsureError, PayloadTooLargeError, TimedOutError
 from app.scoring.asked import Asked, Form, TimeLimits, check_exact_top, check_sort, embedding_scores, read_scores
 from app.scoring.batcher import Batcher, Reservation
 from app.scoring.catalog import Catalog
+from app.scoring.cores import Cores
 from app.scoring.intake import ImageInput, Limits, decode
 from app.scoring.predictor import Prediction, Predictor, Work
 from app.scoring.refine import Outcome, Refiner
@@ -34,10 +35,12 @@ class Scored:
 class Scorer:
     """The only class of the online path that the routes know."""
 
-    def __init__(self, settings: Settings, catalog: Catalog, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, catalog: Catalog, metrics: Metrics, cores: Cores | None = None) -> None:
+        """`cores` are those that other batchers of the process use too."""
         self.settings = settings
         self.catalog = catalog
         self.metrics = metrics
+        self.cores = cores or Cores(settings.cores)
         self.limits = Limits(settings.max_image_bytes, settings.max_image_pixels)
         self.decoders = ThreadPoolExecutor(max(2, settings.cores), thread_name_prefix="howsure-decode")
         self.batcher: Batcher[Work, Prediction] = Batcher(
@@ -50,6 +53,8 @@ class Scorer:
             observe=self._observe_batch,
         )
         self.refiner = Refiner(metrics)
+        self.cores.share(self.batcher)
+        self.cores.share(self.refiner.lane)
 
     async def score(
         self,
@@ -143,8 +148,7 @@ class Scorer:
         )
 
     def _predict(self, batch: list[Work]) -> list[Prediction]:
-        alone = self.batcher.admitted <= len(batch) and not self.refiner.busy
-        return batch[0].predictor.predict(batch, cores=self.settings.cores if alone else 1)
+        return batch[0].predictor.predict(batch, cores=self.cores.for_batch(len(batch)))
 
     def _observe_batch(self, size: int, waited: float, ran: float) -> None:
         self.metrics.batch.observe(size)

@@ -10,9 +10,18 @@ import pytest
 from app.client import AsyncClient, Client
 from app.keys import ApiKey, Scope
 from tests.fixtures.formed import formed, formed_store, plain_predictor
+from tests.fixtures.prompts import held, language_store, plain_prompt_predictor, prompt_predictor
 from tests.fixtures.server import launch
 
-__all__ = ["formed", "formed_store", "plain_predictor"]
+__all__ = [
+    "formed",
+    "formed_store",
+    "held",
+    "language_store",
+    "plain_predictor",
+    "plain_prompt_predictor",
+    "prompt_predictor",
+]
 MODEL = "efficientnet-lite0"
 
 

@@ -61,6 +61,27 @@ async def test_groups_are_never_mixed_and_keep_their_order(start_batcher):
     assert batches[0] == [("a", number) for number in range(5)]
 
 
+async def test_a_batch_ends_at_the_item_that_does_not_fit_and_the_oldest_always_goes(start_batcher):
+    """Items are (group, weight); a light one does not overtake the heavy one before it."""
+    batches = []
+
+    def fitting(works):
+        return max(1, next((count for count in range(len(works), 0, -1) if sum(w for _, w in works[:count]) <= 10), 0))
+
+    batcher = start_batcher(
+        lambda works: batches.append(list(works)) or works, group=lambda work: work[0], fitting=fitting
+    )
+    items = [("a", 6), ("b", 1), ("a", 50), ("a", 4), ("a", 6), ("a", 1), ("b", 1)]
+    assert await ask(batcher, *items) == items
+    assert batches == [
+        [("a", 6)],
+        [("b", 1), ("b", 1)],
+        [("a", 50)],
+        [("a", 4), ("a", 6)],
+        [("a", 1)],
+    ]
+
+
 async def test_threads_work_side_by_side_and_share_what_waits(start_batcher):
     together = threading.Barrier(3, timeout=5)
     sizes = []

@@ -8,7 +8,7 @@ from app.errors import InvalidError, NotFoundError, NotReadyError
 from app.scoring.catalog import Catalog
 from app.settings import Settings
 
-MODEL = "efficientnet-lite0"
+MODEL, OTHER = "efficientnet-lite0", "cifar10-resnet"
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +34,16 @@ def test_an_empty_store_is_filled_and_no_damaged_manifest_stops_that(tmp_path, d
     catalog = Catalog(Settings(store=store, max_batch=1))
     catalog.load()
     assert catalog.loaded
-    assert list(catalog.predictors) == [MODEL]
+    assert list(catalog.predictors) == [OTHER, MODEL]
     assert list(catalog.failures) == [f"bad-{number}" for number in range(len(contents))]
-    assert catalog.get(MODEL).version == 1
+    assert catalog.get(MODEL).version == catalog.get(OTHER).version == 1
+    assert catalog.get(None).model == MODEL, "one of those that ship answers where no other model does"
     assert catalog.get(MODEL).calibration["evaluations"]
 
 
 def test_one_bad_model_does_not_hide_the_others(damaged):
     assert damaged.loaded
-    assert list(damaged.predictors) == ["bad-second", MODEL]
+    assert list(damaged.predictors) == ["bad-second", OTHER, MODEL]
     reasons = {model: failure.reason for model, failure in damaged.failures.items()}
     assert list(reasons) == ["bad-manifest", "bad-methods", "bad-pointer", "bad-report"]
     assert all(reasons.values())
@@ -54,7 +55,7 @@ def test_which_model_answers(damaged):
         damaged.get(None)
     with pytest.raises(NotReadyError, match="bad-methods could not be loaded"):
         damaged.get("bad-methods")
-    with pytest.raises(NotFoundError, match=f"bad-second, {MODEL}"):
+    with pytest.raises(NotFoundError, match=f"bad-second, {OTHER}, {MODEL}"):
         damaged.get("nothing")
 
 

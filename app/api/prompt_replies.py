@@ -1,0 +1,83 @@
+"""The reply to a request about prompts, out of what became of each."""
+
+import math
+import uuid
+from collections.abc import Sequence
+
+from app.api.openai.added import consistency_of, finish_reason, uncertainty_of
+from app.api.outcomes import count_outcomes, digits, failed_item, uncertainty
+from app.api.prompt_schemas import AnsweredPromptItem, AnswerToken, PromptsResponse, PromptUsage, ScoredPromptItem
+from app.api.schemas import FailedItem, TopEntry
+from app.errors import HowsureError
+from app.scoring.prompt_answering import AnsweredPrompt
+from app.scoring.prompt_intake import PromptInput
+from app.scoring.prompt_predictor import PromptPredictor
+from app.scoring.prompt_scorer import ScoredPrompt
+
+Outcome = ScoredPrompt | AnsweredPrompt | HowsureError
+
+
+def prompts_response(
+    predictor: PromptPredictor, prompts: Sequence[PromptInput], outcomes: Sequence[Outcome], order: Sequence[int]
+) -> PromptsResponse:
+    """Raises the error, or one of all errors, where no prompt has an answer."""
+    usage = count_outcomes(prompts, outcomes, "prompts")
+    done = [outcome for outcome in outcomes if not isinstance(outcome, HowsureError)]
+    readouts = {outcome.readout for outcome in done if isinstance(outcome, ScoredPrompt)}
+    return PromptsResponse(
+        object="list",
+        model=predictor.model,
+        version=predictor.version,
+        readout=readouts.pop() if len(readouts) == 1 else None,
+        data=[_item(prompts[row], outcomes[row]) for row in order],
+        usage=PromptUsage(**usage.model_dump(), tokens=sum(outcome.tokens for outcome in done)),
+    )
+
+
+def _item(given: PromptInput, outcome: Outcome) -> ScoredPromptItem | AnsweredPromptItem | FailedItem:
+    if isinstance(outcome, HowsureError):
+        return failed_item(given, outcome)
+    return _scored(given, outcome) if isinstance(outcome, ScoredPrompt) else _answered(given, outcome)
+
+
+def _scored(given: PromptInput, outcome: ScoredPrompt) -> ScoredPromptItem:
+    prediction = outcome.prediction
+    return ScoredPromptItem(
+        id=_new_id(),
+        input=given.name,
+        label=given.choices[prediction.class_index],
+        class_index=prediction.class_index,
+        confidence=digits(prediction.confidence),
+        raw_confidence=digits(prediction.raw_confidence),
+        top=[
+            TopEntry(label=given.choices[index], class_index=index, probability=digits(probability))
+            for index, probability in prediction.top
+        ],
+        uncertainty=uncertainty(prediction),
+        readout=outcome.readout,
+        calibrated=outcome.calibrated,
+    )
+
+
+def _answered(given: PromptInput, outcome: AnsweredPrompt) -> AnsweredPromptItem:
+    answer, samples = outcome.answer, outcome.samples
+    told = uncertainty_of(answer)
+    compared = {"samples": [each.text for each in samples], "consistency": consistency_of(samples)} if samples else {}
+    return AnsweredPromptItem(
+        id=_new_id(),
+        input=given.name,
+        text=answer.text,
+        finish=finish_reason(answer.finish),
+        confidence=told.confidence,
+        calibrated=False,
+        tokens=[
+            AnswerToken(text=token.text, confidence=digits(min(1.0, math.exp(token.log_probability))))
+            for token in answer.tokens
+        ],
+        uncertainty=told,
+        **compared,
+    )
+
+
+def _new_id() -> str:
+    return f"pred_{uuid.uuid4().hex}"

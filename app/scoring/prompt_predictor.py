@@ -1,0 +1,90 @@
+"""One loaded version of a language model: prompts with choices in, predictions out. Runs on the model threads."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import InternalError
+from app.scoring.predictor import Prediction, ScoreValue
+from models.core.device import use_cores
+from models.core.manifest import Manifest
+from models.core.prompt_spec import Readout
+from models.core.report import calibration_summary
+from models.language.continuations import ChoiceItem
+from models.language.pipeline import LanguagePipeline, PromptAnswers
+
+
+@dataclass(frozen=True, slots=True)
+class PromptWork:
+    """One prompt with its choices on its way through the batcher; `tokens` is how many it has with all of them.
+
+    `prompt` are the tokens before the choices.
+    """
+
+    predictor: "PromptPredictor"
+    item: ChoiceItem
+    tokens: int
+    prompt: NDArray[np.int64] = field(repr=False)
+    readout: Readout
+    task: str | None
+    scores: tuple[str, ...]
+    top_k: int
+
+
+@dataclass(frozen=True, slots=True)
+class PromptPrediction:
+    """`calibrated` is False where the version has no calibrator for the way in which the choices were read."""
+
+    prediction: Prediction
+    calibrated: bool
+
+
+class PromptPredictor:
+    """Immutable; a reply names its `version`."""
+
+    def __init__(self, model: str, version: int, manifest: Manifest, pipeline: LanguagePipeline) -> None:
+        self.model = model
+        self.version = version
+        self.manifest = manifest
+        self.pipeline = pipeline
+        self.calibration = calibration_summary(manifest.report, pipeline.language.precision)
+
+    def predict(self, batch: Sequence[PromptWork], cores: int) -> list[PromptPrediction]:
+        """All of one readout, what they have in common computed once, on so many cores of a CPU."""
+        use_cores(cores)
+        scores = [name for name in self.pipeline.scores if any(name in work.scores for work in batch)]
+        found = self.pipeline.answer(
+            [work.item for work in batch],
+            batch[0].readout,
+            [work.task for work in batch],
+            scores,
+            max(work.top_k for work in batch),
+        )
+        return [self._prediction(found, row, work) for row, work in enumerate(batch)]
+
+    def _prediction(self, found: PromptAnswers, row: int, work: PromptWork) -> PromptPrediction:
+        answers = found.answers
+        if not math.isfinite(answers.confidence[row]):
+            raise InternalError("the model gave no finite probabilities for this prompt")
+        kept = min(work.top_k, len(work.item.choices))
+        top = zip(answers.top_index[row, :kept].tolist(), answers.top_probability[row, :kept].tolist(), strict=True)
+        prediction = Prediction(
+            class_index=int(answers.class_index[row]),
+            confidence=float(answers.confidence[row]),
+            raw_confidence=float(answers.raw_confidence[row]),
+            top=tuple(top),
+            uncertainty={name: self._score_value(found, row, name) for name in work.scores},
+        )
+        return PromptPrediction(prediction, found.calibrated)
+
+    def _score_value(self, found: PromptAnswers, row: int, name: str) -> ScoreValue:
+        values, percentiles = found.answers.scores[name]
+        percentile = float(percentiles[row])
+        note = None
+        if math.isnan(percentile):
+            note = f"percentiles are of choices read as {self.pipeline.prompts.readout}"
+        kind = self.pipeline.scores[name].score.kind.value
+        return ScoreValue(float(values[row]), None if note else percentile, kind, note=note)

@@ -1,0 +1,183 @@
+"""The online path of prompts with choices: admit → read in threads → batch by tokens → predict → one outcome an input.
+
+It has a batcher of its own beside that of images; the two share the cores, see `cores.py`.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from app.errors import HowsureError, TimedOutError
+from app.scoring.asked import check_sort, read_scores
+from app.scoring.batcher import Batcher, Reservation
+from app.scoring.cores import Cores
+from app.scoring.predictor import Prediction
+from app.scoring.prompt_intake import PromptInput, read_prompt
+from app.scoring.prompt_predictor import PromptPrediction, PromptPredictor, PromptWork
+from app.scoring.token_budget import fitting
+from app.settings import Settings
+from app.telemetry import Metrics
+from app.uncertainty_order import most_uncertain_first
+from models.core.device import model_threads
+from models.core.prompt_spec import Readout
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredPrompt:
+    """The answer for one prompt. `tokens` went through the network for it alone; a batch may have shared some.
+
+    `calibrated` is False where the version has no calibrator for this readout.
+    """
+
+    prediction: Prediction
+    calibrated: bool
+    readout: Readout
+    tokens: int
+
+
+PromptOutcome = ScoredPrompt | HowsureError
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredPrompts:
+    """Outcomes in the order of the inputs; `order` has their rows as they are to be shown."""
+
+    outcomes: tuple[PromptOutcome, ...]
+    order: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptsAsked:
+    """What a request wants of every prompt, to be read in the first of `readouts` that an item allows."""
+
+    predictor: PromptPredictor
+    readouts: tuple[Readout, ...]
+    scores: tuple[str, ...]
+    top_k: int
+
+
+class PromptScorer:
+    """What the routes know of prompts with choices."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, cores: Cores) -> None:
+        self.settings = settings
+        self.metrics = metrics
+        self.cores = cores
+        self.readers = ThreadPoolExecutor(max(2, settings.cores), thread_name_prefix="howsure-read")
+        self.batcher: Batcher[PromptWork, PromptPrediction] = Batcher(
+            run=self._predict,
+            group=lambda work: (work.predictor, work.readout),
+            max_batch=settings.max_items,
+            max_wait=settings.max_wait_ms / 1000,
+            capacity=settings.queue_items,
+            threads=model_threads(settings.device, settings.cores),
+            fitting=lambda works: fitting(works, settings.batch_tokens),
+            observe=self._observe_batch,
+        )
+        cores.share(self.batcher)
+
+    async def score(
+        self,
+        predictor: PromptPredictor,
+        prompts: Sequence[PromptInput],
+        *,
+        scores: Sequence[str] | None,
+        top_k: int,
+        timings: dict[str, float],
+        readout: Readout | None = None,
+        sort: str | None = None,
+    ) -> ScoredPrompts:
+        """Score every prompt; a bad one gets its error in its place. `scores` None means all that the version has.
+
+        `readout` None is the version's own, or TEXT for an item whose choices cannot be read so. `sort` names the score
+        by which the most uncertain come first, None keeps the order of the inputs.
+
+        Raises a HowsureError that concerns the whole request: unknown score, no room in the queue, time up. Cancelling
+        the call drops what has not run yet.
+        """
+        asked = _asked(predictor, readout, scores, top_k, sort)
+        try:
+            async with asyncio.timeout(self.settings.request_seconds):
+                with self.batcher.reserve(len(prompts)) as room:
+                    started = time.perf_counter()
+                    outcomes = await asyncio.gather(*(self._score_one(room, each, asked, timings) for each in prompts))
+                    timings["score"] = time.perf_counter() - started
+        except TimeoutError:
+            raise TimedOutError(f"no answer within {self.settings.request_seconds:g} s") from None
+        self._count(predictor, outcomes)
+        return ScoredPrompts(tuple(outcomes), _order(outcomes, sort))
+
+    async def close(self) -> None:
+        """Finish what is in flight within the drain time, then stop the threads."""
+        await self.batcher.close(self.settings.drain_seconds)
+        self.readers.shutdown(wait=False, cancel_futures=True)
+
+    async def _score_one(
+        self,
+        room: Reservation[PromptWork, PromptPrediction],
+        given: PromptInput,
+        asked: PromptsAsked,
+        timings: dict[str, float],
+    ) -> PromptOutcome:
+        started = time.perf_counter()
+        try:
+            work = await asyncio.get_running_loop().run_in_executor(self.readers, self._read, given, asked)
+        except HowsureError as error:
+            room.withdraw()
+            return error
+        timings["tokenise"] = max(timings.get("tokenise", 0.0), time.perf_counter() - started)
+        try:
+            found = await room.submit(work)
+        except HowsureError as error:
+            return error
+        return ScoredPrompt(found.prediction, found.calibrated, work.readout, work.tokens)
+
+    def _read(self, given: PromptInput, asked: PromptsAsked) -> PromptWork:
+        language = asked.predictor.pipeline.language
+        found = read_prompt(given, language, asked.readouts, self.settings.max_prompt_characters)
+        return PromptWork(
+            predictor=asked.predictor,
+            item=found.item,
+            tokens=found.tokens,
+            prompt=found.prompt,
+            readout=found.readout,
+            task=given.task,
+            scores=asked.scores,
+            top_k=asked.top_k,
+        )
+
+    def _predict(self, batch: list[PromptWork]) -> list[PromptPrediction]:
+        return batch[0].predictor.predict(batch, cores=self.cores.for_batch(len(batch)))
+
+    def _observe_batch(self, size: int, waited: float, ran: float) -> None:
+        self.metrics.batch.observe(size)
+        self.metrics.stage.labels("prompt_queue").observe(waited)
+        self.metrics.stage.labels("prompt_model").observe(ran)
+
+    def _count(self, predictor: PromptPredictor, outcomes: Sequence[PromptOutcome]) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, ScoredPrompt):
+                self.metrics.items.labels(predictor.model, "scored").inc()
+                self.metrics.confidence.labels(predictor.model).observe(outcome.prediction.confidence)
+            else:
+                self.metrics.items.labels(predictor.model, outcome.code).inc()
+
+
+def _asked(
+    predictor: PromptPredictor, readout: Readout | None, scores: Sequence[str] | None, top_k: int, sort: str | None
+) -> PromptsAsked:
+    known = {name: () for name in predictor.pipeline.scores}
+    names = tuple(read_scores(predictor.model, known, scores))
+    check_sort(predictor.model, known, names, sort)
+    own = predictor.pipeline.prompts.readout
+    return PromptsAsked(predictor, (own, Readout.TEXT) if readout is None else (readout,), names, top_k)
+
+
+def _order(outcomes: Sequence[PromptOutcome], sort: str | None) -> Sequence[int]:
+    if sort is None:
+        return range(len(outcomes))
+    return most_uncertain_first(
+        [it.prediction.uncertainty[sort] if isinstance(it, ScoredPrompt) else None for it in outcomes]
+    )

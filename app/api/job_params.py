@@ -2,12 +2,16 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.api.mac_cal_params import MacCalParams
-from models.calibration import CALIBRATORS
+from app.api.registry_names import Method
+from models.core.prompt_spec import Readout
 
-METHODS = ("auto", *CALIBRATORS)
+SERVED_READOUT = (
+    "of a language model: where the probability of a choice is read; left out: as the version was fitted for, or where"
+    " it was not, next_token for lettered questions and else text"
+)
 
 
 class GateParams(BaseModel):
@@ -25,24 +29,18 @@ class CalibrateParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    method: str = Field(
-        "auto",
-        description="auto picks by cross-validated NLL and says why",
-        json_schema_extra={"enum": list(METHODS)},
-    )
+    method: Method = Field("auto", description="auto picks by cross-validated NLL and says why")
     fit_share: float = Field(0.5, ge=0.1, le=0.9, description="share of rows to fit on; the others are reported on")
     seed: int = Field(0, ge=0, le=2**31, description="which rows are which")
     version: int | None = Field(None, ge=1, description="version to start from; left out: the active one")
     promote: bool = Field(True, description="make it the active version if the gate holds")
     gate: GateParams = GateParams()
+    readout: Readout | None = Field(
+        None,
+        description="of a language model: where the probability of a choice is read; left out: next_token for lettered"
+        " questions and for calibration_direction, else text",
+    )
     mac_cal: MacCalParams | None = Field(None, description="only with the method mac_cal; left out: its defaults")
-
-    @field_validator("method")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        if value not in METHODS:
-            raise ValueError(f"there is no calibrator {value!r}; there are: {', '.join(METHODS)}")
-        return value
 
     @model_validator(mode="after")
     def _of_its_method(self) -> Self:
@@ -110,6 +108,7 @@ class EvaluateParams(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     version: int | None = Field(None, ge=1, description="left out: the active one")
+    readout: Readout | None = Field(None, description=SERVED_READOUT)
 
 
 class LossRankGateParams(BaseModel):
@@ -117,10 +116,11 @@ class LossRankGateParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    measure: Literal["spearman", "auroc", "r_auroc"] = Field(
-        "r_auroc",
-        description="r_auroc: of the nearest other row being of another class, what such a head is for; auroc: of being"
-        " wrong; spearman: with the loss. In the last two entropy is hard to beat on rows like the classifier's own",
+    measure: Literal["spearman", "auroc", "r_auroc"] | None = Field(
+        None,
+        description="r_auroc: of the nearest other row being of another class, what such a head is for, and of images"
+        " alone; auroc: of being wrong; spearman: with the loss. In the last two entropy is hard to beat on rows like"
+        " the classifier's own. Left out: r_auroc of images, auroc of prompts",
     )
     min_gain: float = Field(0.0, ge=-1, le=1, description="of the measure; below 0 the head may be worse by as much")
 
@@ -130,12 +130,15 @@ class LossRankParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    views: int = Field(20, ge=1, le=1000, description="augmented views of each row to fit on")
+    views: int = Field(
+        20, ge=1, le=1000, description="augmented views of each image to fit on; a prompt is read so many times instead"
+    )
     passes: int = Field(4, ge=1, le=1000, description="how often the views are gone through; stops early by itself")
     width: int = Field(512, ge=1, le=8192, description="units of a hidden layer of the head")
     depth: int = Field(2, ge=1, le=8, description="hidden layers of the head")
     fit_share: float = Field(0.5, ge=0.1, le=0.9, description="share of rows to fit on; the others are reported on")
     seed: int = Field(0, ge=0, le=2**31, description="which rows are which, the views, and the head's first weights")
     version: int | None = Field(None, ge=1, description="version to start from; left out: the active one")
+    readout: Readout | None = Field(None, description=SERVED_READOUT)
     promote: bool = Field(True, description="make it the active version if the gate holds")
     gate: LossRankGateParams = LossRankGateParams()

@@ -4,7 +4,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, WithJsonSchema
 
-from app.jobs.training.plan import NAMES
+from app.jobs.language.methods import METHODS
+from app.jobs.training.plan import NAMES as OF_TRAINING
+
+NAMES = {**OF_TRAINING, "method": METHODS}
 
 
 def _checked(kind: str) -> AfterValidator:
@@ -21,6 +24,8 @@ def _listed(kind: str) -> WithJsonSchema:
 
 
 Kind = Annotated[str, _checked("kind"), _listed("kind")]
+Calibrator = Annotated[str, _checked("calibrator"), _listed("calibrator")]
+Method = Annotated[str, _checked("method"), _listed("method")]
 Initial = Annotated[str, _checked("initial"), _listed("initial")]
 Optimiser = Annotated[str, _checked("optimiser"), _listed("optimiser")]
 Schedule = Annotated[str, _checked("schedule"), _listed("schedule")]

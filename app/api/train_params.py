@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from app.api.job_params import METHODS, GateParams
-from app.api.registry_names import LearningRule, Loss, Optimiser, Precision, Schedule, Scope
+from app.api.job_params import GateParams
+from app.api.registry_names import Calibrator, LearningRule, Loss, Optimiser, Precision, Schedule, Scope
 from app.api.train_param_groups import AugmentationParams, HeadParams, NoiseWarmUpParams, SourceParams
 from app.jobs.training.plan import check_plan
 
@@ -93,23 +93,12 @@ class TrainParams(SourceParams):
         0.1, gt=0, le=0.5, description="Share of rows, at least 20, for the report and the gate alone"
     )
     seed: int = Field(0, ge=0, le=2**31, description="Which rows are which, the first weights, and all that is drawn")
-    calibrator: str = Field(
-        "auto",
-        description="auto picks by cross-validated NLL and says why",
-        json_schema_extra={"enum": list(METHODS)},
-    )
+    calibrator: Calibrator = Field("auto", description="auto picks by cross-validated NLL and says why")
     loss_rank: HeadParams = HeadParams()
     promote: bool = Field(
         True, description="Make it the active version if it is the model's first one, or the gate holds"
     )
     gate: GateParams = GateParams()
-
-    @field_validator("calibrator")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        if value not in METHODS:
-            raise ValueError(f"there is no calibrator {value!r}; there are: {', '.join(METHODS)}")
-        return value
 
     @model_validator(mode="after")
     def _go_together(self) -> Self:

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from models.data.dataset import Dataset, OutputDataset
 from models.data.inspection import Inspection
+from models.data.questions import QuestionDataset
 
 MAX_CLASSES_COUNTED = 1000
 ID_DIGITS = 20
@@ -13,7 +14,10 @@ ID_DIGITS = 20
 
 @dataclass(frozen=True, slots=True)
 class DatasetRecord:
-    """`columns` and `features` are the widths of outputs; `path` is set for data registered below the data root."""
+    """`columns` and `features` are the widths of outputs; `path` is set for data registered below the data root.
+
+    Of questions `labels` are the places of the right choices, and `tasks` has the good rows of each task.
+    """
 
     id: str
     name: str
@@ -31,10 +35,12 @@ class DatasetRecord:
     sha256: str
     created_at: str  # ISO 8601, UTC, to the microsecond: the order of lists
     path: str | None = None
+    tasks: dict[str, int] | None = None  # None where there are too many to list, and of other data
 
     @classmethod
     def describe(cls, dataset: Dataset, found: Inspection, size: int, path: str | None = None) -> Self:
         """`size` is in bytes."""
+        tasks = dataset.tasks() if isinstance(dataset, QuestionDataset) else None
         outputs = dataset if isinstance(dataset, OutputDataset) else None
         return cls(
             id=dataset_id(dataset.sha256),
@@ -53,6 +59,7 @@ class DatasetRecord:
             sha256=dataset.sha256,
             created_at=datetime.now(UTC).isoformat(timespec="microseconds"),
             path=path,
+            tasks=tasks if tasks is not None and len(tasks) <= MAX_CLASSES_COUNTED else None,
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -4,7 +4,9 @@ from typing import Any
 
 from app.datasets.catalog import DatasetCatalog
 from app.datasets.record import DatasetRecord
-from app.jobs.refusals import check_images, refusal
+from app.jobs.language.admission import check_on_prompts
+from app.jobs.language.methods import FOR_IMAGES
+from app.jobs.refusals import check_images, check_rows, refusal
 from app.jobs.training.admission import check_train
 from app.jobs.training.split import trained_count
 from models.calibration import CALIBRATORS
@@ -14,7 +16,6 @@ from models.core.outputs import Needs
 from models.core.store import CheckpointStore
 from models.data.labels import label_from_text, label_indexes
 
-FEWEST_ROWS = 20
 NEED_FEATURES = frozenset(name for name, kind in CALIBRATORS.items() if Needs.FEATURES in kind.needs)
 
 
@@ -26,23 +27,37 @@ def check_admission(store: CheckpointStore, datasets: DatasetCatalog, job: Any) 
     version = job.params.version or store.active(job.model).version
     manifest = store.read_manifest(job.model, version)
     record = datasets.get(job.dataset)
+    if manifest.prompts is not None:
+        check_on_prompts(manifest, record, job)
+        return
+    _check_params(job)
     _check_form(manifest, record, job.model)
     _check_labels(manifest, record)
     _check_features(record, manifest.calibrator, "/dataset")
     trained = trained_count(manifest, record.sha256)
     if job.type == "calibrate":
-        _check_rows(record, job.params.fit_share, trained)
+        check_rows(record, job.params.fit_share, trained)
         _check_features(record, job.params.method, "/params/method")
     elif job.type == "epistemic_reference":
         check_images(record)
-        _check_rows(record, job.params.fit_share, trained)
+        check_rows(record, job.params.fit_share, trained)
         _check_exact_rows(record, job.params, trained)
     elif job.type == "loss_rank":
         check_images(record)
-        _check_rows(record, job.params.fit_share, trained)
+        check_rows(record, job.params.fit_share, trained)
+
+
+def _check_params(job: Any) -> None:
+    if getattr(job.params, "readout", None) is not None:
+        raise refusal("/params/readout", f"a readout is of prompts, and {job.model} takes images: leave it out")
+    if job.type == "calibrate" and job.params.method not in FOR_IMAGES:
+        detail = f"{job.params.method} is of language models, and {job.model} takes images: choose another method"
+        raise refusal("/params/method", detail)
 
 
 def _check_form(manifest: Manifest, record: DatasetRecord, model: str) -> None:
+    if record.kind == "questions":
+        raise refusal("/dataset", f"{record.id} has questions, and {model} takes images: send labelled images")
     if record.kind == "outputs" and record.columns != len(manifest.classes):
         detail = f"{record.id} has {record.columns} logits a row, but {model} has {len(manifest.classes)} classes"
         raise refusal("/dataset", detail)
@@ -68,19 +83,6 @@ def _check_labels(manifest: Manifest, record: DatasetRecord) -> None:
             f" {record.good} rows have such labels: mend them, or is this the data of another model?"
         )
         raise refusal("/dataset", detail) from error
-
-
-def _check_rows(record: DatasetRecord, fit_share: float, trained: int) -> None:
-    rows = record.good - trained
-    fitting = round(rows * fit_share)
-    for part, use in ((fitting, "fit"), (rows - fitting, "report")):
-        if part < FEWEST_ROWS:
-            left = f", less the {trained} that the network was trained on" if trained else ""
-            raise refusal(
-                "/dataset",
-                f"{part} rows to {use} on, at least {FEWEST_ROWS} are needed: {record.id} has {record.good} good"
-                f" rows{left}",
-            )
 
 
 def _check_exact_rows(record: DatasetRecord, params: Any, trained: int) -> None:

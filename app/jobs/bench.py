@@ -106,7 +106,7 @@ class Bench:
         if self.manifest.scores or isinstance(self.data, OutputDataset):
             return self.manifest.gradients
         backbone = self.manifest.backbone
-        found = suggested_plan(self.stored_network(), backbone.kind, self.manifest.input_spec)
+        found = suggested_plan(self.stored_network(), backbone.kind, self.manifest.image_input)
         if isinstance(found, GradientPlan):
             return found
         self.context.log(f"the epistemic score is that of the last layer alone: {found}")
@@ -134,7 +134,7 @@ class Bench:
 
     def network(self, precision: str) -> PreparedNetwork:
         """As it is served."""
-        kind, spec = self.manifest.backbone.kind, self.manifest.input_spec
+        kind, spec = self.manifest.backbone.kind, self.manifest.image_input
         return prepare(self.stored_network(), kind, spec, self.device, precision, plan=self.plan)
 
     def calibrator(self, network: PreparedNetwork) -> Calibrator | None:
@@ -203,7 +203,7 @@ class Bench:
         `told` hears how many rows it has, and how many it will have.
         """
         rows = self._rows(names)
-        backbone, spec = self.manifest.backbone, self.manifest.input_spec
+        backbone, spec = self.manifest.backbone, self.manifest.image_input
         key = CacheKey.of(backbone, spec, precision, self.plan, self.device, rows, views=views, logits=views is None)
         cache = self._held.get(key.digest) or FeatureCache(self.settings.feature_cache, key)
         self._held[key.digest] = cache

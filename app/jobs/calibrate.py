@@ -46,13 +46,13 @@ def fit_candidate(context: StageContext) -> dict[str, Any]:
         fitted[precision] = fit(recipe, network, fitting, [judged], _serving(bench, network))
     evaluations = [row for result in fitted.values() for row in result.evaluations]
     gate = Gate(**context.spec.params["gate"]).judge(evaluations)
-    extra: dict[str, Any] = {"gate": gate, "base": bench.base, "unjudged": _unjudged(bench)}
+    extra: dict[str, Any] = {"gate": gate, "base": bench.base, "unjudged": unjudged(bench)}
     if selection is not None:
         extra["selection"] = asdict(selection)
     # The calibrator touches neither these scores nor the network.
     extra |= {name: bench.manifest.report[name] for name in KEPT if name in bench.manifest.report}
     keep(context, make_version(recipe, fitted, extra))
-    _tell(context, evaluations, gate)
+    tell(context, evaluations, gate)
     return {"method": recipe.calibrator, "gate": gate}
 
 
@@ -61,7 +61,7 @@ def promote(context: StageContext) -> dict[str, Any]:
     return promote_kept(context, kept(context).manifest.report["gate"])
 
 
-def _unjudged(bench: Bench) -> list[str]:
+def unjudged(bench: Bench) -> list[str]:
     """What the base version's report warns of on other data, which this job does not have to judge on."""
     inherited = list(bench.manifest.report.get("unjudged", []))
     for row in bench.manifest.report["evaluations"]:
@@ -94,7 +94,7 @@ def _recipe(bench: Bench, selection: Selection | None) -> Recipe:
     return Recipe(
         backbone=manifest.backbone,
         classes=manifest.classes,
-        input_spec=manifest.input_spec,
+        input_spec=manifest.image_input,
         calibrator=selection.chosen if selection else bench.spec.params["method"],
         scores=manifest.scores or READY,
         precisions=manifest.precisions,
@@ -116,7 +116,8 @@ def _serving(bench: Bench, network: PreparedNetwork) -> Serving:
     return Serving(bench.calibrator(network), stored_scores(network, bench.version))
 
 
-def _tell(context: StageContext, evaluations: Sequence[Mapping[str, Any]], gate: Mapping[str, Any]) -> None:
+def tell(context: StageContext, evaluations: Sequence[Mapping[str, Any]], gate: Mapping[str, Any]) -> None:
+    """Figures on the rows that are reported on, and the gate's verdict."""
     shown = next(row for row in evaluations if row["role"] == "report")
     metrics = {
         f"{name}_{when}": value["value"] if isinstance(value, Mapping) else value

@@ -78,7 +78,7 @@ def gradients_of(part: Part) -> LayerGradients:
 
 
 def _suggested(bench: Bench) -> GradientPlan:
-    found = suggested_plan(bench.stored_network(), bench.manifest.backbone.kind, bench.manifest.input_spec)
+    found = suggested_plan(bench.stored_network(), bench.manifest.backbone.kind, bench.manifest.image_input)
     if isinstance(found, GradientPlan):
         return found
     raise UnsupportedError(f"{bench.spec.model} stays with the last layer's form: {found}")

@@ -88,7 +88,7 @@ def _collect(bench: Bench, passes: Sequence[tuple[GradientPlan, str]], begin: fl
 
 def _collect_exact(bench: Bench, plan: GradientPlan) -> None:
     """Of the first rows to fit on."""
-    count, spec = bench.spec.params["exact_rows"], bench.manifest.input_spec
+    count, spec = bench.spec.params["exact_rows"], bench.manifest.image_input
     if not count:
         return
     names = fit_and_report(with_plan(bench, plan), bench.manifest.precisions[0])[0].names[:count]

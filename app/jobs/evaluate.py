@@ -1,5 +1,6 @@
 """The stages of a job `evaluate`: how well a version does on labelled data, without changing anything."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,8 @@ from app.jobs.stage import StageContext
 from app.jobs.training.split import trained_count
 from models.core.atomic import write_json
 from models.data.splits import fingerprint, split
-from models.training.build import RAW, Part, evaluation_record, with_head
+from models.training.build import Part, evaluation_record, with_head
+from models.training.judged import RAW
 
 COLLECTED = 0.8
 FEWEST_ROWS = 2
@@ -25,7 +27,7 @@ def collect_all(context: StageContext) -> dict[str, Any]:
 def report(context: StageContext) -> dict[str, Any]:
     """Every measure, of the network alone and as it is served, into `report.json` of the job's folder."""
     bench = Bench(context)
-    role, unfitted, note = _evidence(bench)
+    role, unfitted, note = evidence(bench)
     if trained := trained_count(bench.manifest, bench.data.sha256):
         note += f"; without the {trained} that its network was trained on"
     context.log(f"judged on {len(unfitted)} of {len(bench.data.names)} rows: {note}")
@@ -39,6 +41,11 @@ def report(context: StageContext) -> dict[str, Any]:
         calibrator = bench.calibrator(network)
         name = bench.manifest.calibrator or RAW
         evaluations.append(evaluation_record(part, precision, {name: calibrator}, name))
+    return leave_report(context, bench, evaluations)
+
+
+def leave_report(context: StageContext, bench: Bench, evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Into the job's folder; what comes of the stage are figures in the first precision, as it is served."""
     content = {"classes": bench.manifest.classes, "version": bench.base, "evaluations": evaluations}
     write_json(context.folder / REPORT, content)
     after = evaluations[0]["after"]
@@ -47,7 +54,7 @@ def report(context: StageContext) -> dict[str, Any]:
     return {"metrics": metrics}
 
 
-def _evidence(bench: Bench) -> tuple[str, tuple[str, ...], str]:
+def evidence(bench: Bench) -> tuple[str, tuple[str, ...], str]:
     """Role, names and note of the rows to judge on, without those that the version was fitted on.
 
     A manifest keeps a fingerprint of its rows and the seed of their split, so they can be found again.

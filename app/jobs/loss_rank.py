@@ -18,7 +18,7 @@ from models.training.head_curve import CurvePoint
 from models.training.head_plan import HeadPlan
 from models.training.held_out_views import held_out_views
 from models.training.loss_rank_gate import LossRankGate
-from models.training.loss_rank_head import TrainedHead, train_head
+from models.training.loss_rank_head import Told, TrainedHead, train_head
 from models.training.loss_rank_report import BASELINE, NEW
 from models.training.loss_rank_version import NAME, HeadOrigin, Judged, judge_head, with_loss_rank
 from models.uncertainty.loss_rank import LossRank
@@ -26,6 +26,7 @@ from models.uncertainty.loss_rank import LossRank
 PLAIN, VIEWS, TRAINED, FITTED = 0.2, 0.6, 0.9, 0.97  # progress at the end of these stages
 HELD_OUT = 0.2  # of the images to fit on: their views tell when to stop
 OF_HEAD = ("width", "depth", "passes")
+MEASURE = "r_auroc"  # that the gate goes by where nobody says: what such a head is for
 
 
 def collect(context: StageContext) -> dict[str, Any]:
@@ -46,11 +47,11 @@ def fit_candidate(context: StageContext) -> dict[str, Any]:
     fitting, judging = fit_and_report(bench, first)
     trained = head_on_views(bench, fitting, params, VIEWS, TRAINED - VIEWS)
     judged = {precision: _judge(bench, precision, trained.head) for precision in bench.manifest.precisions}
-    gate, origin = LossRankGate(**params["gate"]), replace(origin_of(trained, fitting, params), base=bench.base)
+    gate, origin = gate_of(params["gate"], MEASURE), replace(origin_of(trained, fitting, params), base=bench.base)
     version = with_loss_rank(bench.version, trained.head, judged, gate, origin, judging.note)
     keep(context, version)
     verdict = version.manifest.report[NAME]["gate"]
-    _tell(context, judged[first].record, verdict)
+    tell(context, judged[first].record, verdict)
     return {"gate": verdict}
 
 
@@ -73,22 +74,28 @@ def head_on_views(
     """
     plan = HeadPlan(seed=params["seed"], **{name: params[name] for name in OF_HEAD})
     first = bench.manifest.precisions[0]
-    views, held = bench.views(first, fitting.names, view_plan(params)), _held_out(fitting.names, params["seed"])
+    views, held = bench.views(first, fitting.names, view_plan(params)), held_out(fitting.names, params["seed"])
     dimensions = bench.network(first).dimensions
+
+    # Another kind of machine sees the views a little differently: it begins anew.
+    folder = bench.context.folder / "head" / views.cache.key.digest
+    told = head_teller(bench.context, begin, share, loss)
+    return train_head(views, held_out_views(views, held), dimensions, plan, folder, told, held)
+
+
+def head_teller(context: StageContext, begin: float, share: float, loss: str = "train_loss") -> Told:
+    """Reports every check of a head's training; `loss` is what its loss is called among the metrics."""
 
     def told(step: int, steps: int, point: CurvePoint | None) -> None:
         if point is not None:
             figures = {} if point.spearman is None else {"held_out_spearman": point.spearman}
-            metrics = {loss: point.loss, **figures}
-            bench.context.report(begin + share * step / steps, f"step {step} of {steps}", metrics)
+            context.report(begin + share * step / steps, f"step {step} of {steps}", {loss: point.loss, **figures})
 
-    # Another kind of machine sees the views a little differently: it begins anew.
-    folder = bench.context.folder / "head" / views.cache.key.digest
-    return train_head(views, held_out_views(views, held), dimensions, plan, folder, told, held)
+    return told
 
 
-def _held_out(names: Sequence[str], seed: int) -> list[int]:
-    """Places of the images whose views are not trained on."""
+def held_out(names: Sequence[str], seed: int) -> list[int]:
+    """Places of the rows that are not trained on: they tell when to stop."""
     held = set(split(names, seed, max(1, round(HELD_OUT * len(names))))[0])
     return [place for place, name in enumerate(names) if name in held]
 
@@ -111,14 +118,20 @@ def origin_of(trained: TrainedHead, fitting: Part, params: Mapping[str, Any]) ->
     return HeadOrigin(
         data=asdict(fitting.use()) | {"role": "reference"},
         views=params["views"],
-        held_out=len(_held_out(fitting.names, params["seed"])),
+        held_out=len(held_out(fitting.names, params["seed"])),
         seed=params["seed"],
         best=trained.best,
         curve=trained.curve,
     )
 
 
-def _tell(context: StageContext, record: Mapping[str, Any], gate: Mapping[str, Any]) -> None:
+def gate_of(given: Mapping[str, Any], measure: str) -> LossRankGate:
+    """As the job's parameters say; `measure` where they name none."""
+    return LossRankGate(**{**given, "measure": given["measure"] or measure})
+
+
+def tell(context: StageContext, record: Mapping[str, Any], gate: Mapping[str, Any]) -> None:
+    """Figures of the head beside entropy's, and the gate's verdict."""
     measure = gate["limits"]["measure"]
     found = ((name, record["scores"][name][measure]) for name in (NEW, BASELINE))
     metrics = {f"{measure}_of_{name}": interval["value"] for name, interval in found if interval}

@@ -18,7 +18,7 @@ def fit_and_report(bench: Bench, precision: str) -> tuple[Part, Part]:
     sizes = round(len(names) * params["fit_share"])
     fitting, judged = split(names, params["seed"], sizes, len(names) - sizes)
     fit_part = part_of(bench, precision, "fit", fitting, "fitted on these rows: not evidence")
-    return fit_part, part_of(bench, precision, "report", judged, _evidence(bench, fit_part))
+    return fit_part, part_of(bench, precision, "report", judged, evidence(bench, fit_part))
 
 
 def part_of(bench: Bench, precision: str, role: str, names: Sequence[str], note: str) -> Part:
@@ -29,7 +29,7 @@ def part_of(bench: Bench, precision: str, role: str, names: Sequence[str], note:
     return Part(bench.data.name, bench.data.sha256, role, kept, found, note)
 
 
-def _evidence(bench: Bench, fitting: Part) -> str:
+def evidence(bench: Bench, fitting: Part) -> str:
     """How far to trust a figure on the rows that are reported on."""
     told = "rows of the same data, not fitted on"
     fitted = [use for use in bench.manifest.data if use.role == "fit" and use.sha256 == fitting.sha256]

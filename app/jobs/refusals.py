@@ -3,6 +3,9 @@
 from app.datasets.record import DatasetRecord
 from app.errors import InvalidError
 
+FEWEST_ROWS = 20
+NO_IMAGES = {"outputs": "is a table of outputs", "questions": "has questions"}
+
 
 def refusal(pointer: str, detail: str) -> InvalidError:
     """To be raised."""
@@ -10,6 +13,20 @@ def refusal(pointer: str, detail: str) -> InvalidError:
 
 
 def check_images(record: DatasetRecord) -> None:
-    """Raises InvalidError for a table."""
+    """Raises InvalidError for other data."""
     if record.kind != "images":
-        raise refusal("/dataset", f"{record.id} is a table of outputs: send the images themselves")
+        raise refusal("/dataset", f"{record.id} {NO_IMAGES[record.kind]}: send the images themselves")
+
+
+def check_rows(record: DatasetRecord, fit_share: float, trained: int = 0) -> None:
+    """Raises InvalidError where the rows that were not `trained` on are too few to fit on, or to report on."""
+    rows = record.good - trained
+    fitting = round(rows * fit_share)
+    for part, use in ((fitting, "fit"), (rows - fitting, "report")):
+        if part < FEWEST_ROWS:
+            left = f", less the {trained} that the network was trained on" if trained else ""
+            raise refusal(
+                "/dataset",
+                f"{part} rows to {use} on, at least {FEWEST_ROWS} are needed: {record.id} has {record.good} good"
+                f" rows{left}",
+            )

@@ -1,14 +1,18 @@
 """What each stage of a job does: type of job → stage → function. Only a job's child process imports this."""
 
 from app.jobs import calibrate, epistemic_reference, evaluate, loss_rank
+from app.jobs.language import calibrate as prompt_calibrate
+from app.jobs.language import evaluate as prompt_evaluate
+from app.jobs.language import loss_rank as prompt_loss_rank
+from app.jobs.language.dispatch import by_kind
 from app.jobs.publishing import publish
 from app.jobs.stage import Stage
 from app.jobs.training import fit, prepare, train
 
 STAGES: dict[str, dict[str, Stage]] = {
     "calibrate": {
-        "outputs": calibrate.collect,
-        "fit": calibrate.fit_candidate,
+        "outputs": by_kind(calibrate.collect, prompt_calibrate.collect),
+        "fit": by_kind(calibrate.fit_candidate, prompt_calibrate.fit_candidate),
         "publish": publish,
         "promote": calibrate.promote,
     },
@@ -19,12 +23,15 @@ STAGES: dict[str, dict[str, Stage]] = {
         "promote": epistemic_reference.promote,
     },
     "loss_rank": {
-        "outputs": loss_rank.collect,
-        "fit": loss_rank.fit_candidate,
+        "outputs": by_kind(loss_rank.collect, prompt_loss_rank.collect),
+        "fit": by_kind(loss_rank.fit_candidate, prompt_loss_rank.fit_candidate),
         "publish": publish,
         "promote": loss_rank.promote,
     },
-    "evaluate": {"outputs": evaluate.collect_all, "report": evaluate.report},
+    "evaluate": {
+        "outputs": by_kind(evaluate.collect_all, prompt_evaluate.collect_all),
+        "report": by_kind(evaluate.report, prompt_evaluate.report),
+    },
     "train": {
         "prepare": prepare.prepare,
         "train": train.train,

@@ -12,6 +12,7 @@ from models.data.image_files import ImageFiles
 from models.data.limits import DataLimits
 from models.data.npz import Npz
 from models.data.output_readers import read_csv, read_jsonl, read_npz
+from models.data.question_reader import holds_questions, read_questions
 from models.data.tar_members import TarMembers
 from models.data.zip_members import ZipMembers
 
@@ -55,6 +56,11 @@ def _tar(source: Source, path: Path, limits: DataLimits) -> Dataset:
     return ImageFiles(source, TarMembers(path, limits), limits)
 
 
+def _jsonl(source: Source, path: Path, limits: DataLimits) -> Dataset:
+    read = read_questions if holds_questions(path, limits) else read_jsonl
+    return read(source, path, limits)
+
+
 READERS: dict[str, Reader] = {
     "zip": _zip,
     "tar": _tar,
@@ -62,6 +68,6 @@ READERS: dict[str, Reader] = {
     "tgz": _tar,
     "npz": _npz,
     "csv": read_csv,
-    "jsonl": read_jsonl,
-    "jsonl.gz": read_jsonl,
+    "jsonl": _jsonl,
+    "jsonl.gz": _jsonl,
 }

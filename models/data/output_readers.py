@@ -1,20 +1,19 @@
 """Tables of labels, logits and features: .csv, .jsonl (also gzipped) and .npz."""
 
 import csv
-import gzip
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from models.core.errors import DataError
 from models.data.dataset import OutputDataset, Source
+from models.data.json_lines import json_lines
 from models.data.labels import Label, label_from_text
 from models.data.limits import DataLimits
 from models.data.npz import Npz
 from models.data.output_rows import OutputRows
-from models.data.tar_members import GZIP_ERRORS
 from models.data.text_lines import text_lines
 
 
@@ -40,15 +39,8 @@ def read_csv(source: Source, path: Path, limits: DataLimits) -> OutputDataset:
 def read_jsonl(source: Source, path: Path, limits: DataLimits) -> OutputDataset:
     """An object a line: `label`, `logits` and perhaps `features`; others are ignored. Raises DataError."""
     rows = OutputRows(limits)
-    opened: Callable[[Path], Any] = gzip.open if path.suffix == ".gz" else lambda path: path.open("rb")
-    try:
-        with opened(path) as stream:
-            lines = text_lines(stream, path.stat().st_size, limits, "the jsonl")
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    _add_object(rows, f"row {number}", line)
-    except GZIP_ERRORS as error:
-        raise DataError(f"the gzip is damaged or cut off: {error}") from error
+    for row, line in json_lines(path, limits):
+        _add_object(rows, row, line)
     return _dataset(source, rows)
 
 

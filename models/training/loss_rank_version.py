@@ -1,6 +1,6 @@
 """A version like another but for its loss-rank head: references in every precision, a record and the gate's verdict."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,10 +19,10 @@ NAME = LossRank.name
 
 @dataclass(frozen=True, slots=True)
 class HeadOrigin:
-    """Where a head comes from: `data` names what it was trained on, `held_out` counts the images it was stopped by."""
+    """Where a head comes from: `data` names what it was trained on, `held_out` counts the rows it was stopped by."""
 
     data: Mapping[str, Any]
-    views: int  # of each image
+    views: int | None  # of each image; None where the rows are prompts
     held_out: int
     seed: int
     best: CurvePoint | None
@@ -70,15 +70,16 @@ def with_loss_rank(
     base: Version, head: LossRank, judged: Mapping[str, Judged], gate: LossRankGate, origin: HeadOrigin, note: str
 ) -> Version:
     """The new version; `judged` by precision, `note` says what the figures are of."""
-    records = [each.record for each in judged.values()]
-    report = origin.to_dict() | {
-        "width": head.width,
-        "depth": head.depth,
-        "note": note,
-        "precisions": records,
-        "gate": gate.judge(records),
-    }
+    report = head_report(head, [each.record for each in judged.values()], gate, origin, note)
     rescored = {precision: each.rescored for precision, each in judged.items()}
     # A base without scores has no plan, but its first epistemic score may have been fitted by one.
     gradients = next(iter(rescored.values())).network.gradients
     return with_score(base, NAME, None if gradients is None else gradients.plan, rescored, report)
+
+
+def head_report(
+    head: LossRank, records: Sequence[Mapping[str, Any]], gate: LossRankGate, origin: HeadOrigin, note: str
+) -> dict[str, Any]:
+    """What a version's report says of its head; `records` are those of each precision."""
+    sizes = {"width": head.width, "depth": head.depth}
+    return origin.to_dict() | sizes | {"note": note, "precisions": list(records), "gate": gate.judge(records)}

@@ -9,6 +9,11 @@ from models.data.open_dataset import FORMATS, READERS, format_of, open_dataset
 from tests.fixtures.labelled_data import SAMPLES
 
 FILES = {name: content for files in SAMPLES.values() for name, content in files.items()}
+READ = {
+    "images": lambda data, names: list(data.read(names)),
+    "outputs": lambda data, names: data.outputs(names)[0],
+    "questions": lambda data, names: data.questions(names),
+}
 
 
 def check(path):
@@ -23,8 +28,7 @@ def check(path):
     good = dataset.without(frozenset(found.unreadable))
     names = good.names
     assert len(names) == found.good
-    read = list(good.read(names)) if good.kind == "images" else good.outputs(names)[0]
-    assert len(read) == len(names)
+    assert len(READ[good.kind](good, names)) == len(names)
     return bool(names)
 
 

@@ -11,6 +11,7 @@ from app.jobs.training.classes import classes_of
 from app.jobs.training.split import sizes
 from models.backbones import backbone_kind
 from models.core.errors import DataError, ModelSideError
+from models.core.manifest import Manifest
 from models.core.store import MODEL_NAME, CheckpointStore
 from models.training.classifier.networks import arguments_for
 
@@ -22,13 +23,21 @@ def check_train(store: CheckpointStore, record: DatasetRecord, model: str, param
     if not MODEL_NAME.fullmatch(model):
         raise refusal("/model", f"{model!r} is no model name: lower-case letters, digits, dots and dashes")
     check_images(record)
+    if model in store.models():
+        _check_classifier(store.read_manifest(model, store.active(model).version), "/model", model)
     classes = _checked_data(record, params)
     start = params["start_from"]
     if start is None:
         _check_network(params["network"], classes)
         return
     base = start["model"] or model
-    store.read_manifest(base, start["version"] or store.active(base).version)
+    found = store.read_manifest(base, start["version"] or store.active(base).version)
+    _check_classifier(found, "/params/start_from/model", base)
+
+
+def _check_classifier(manifest: Manifest, pointer: str, model: str) -> None:
+    if manifest.prompts is not None:
+        raise refusal(pointer, f"{model} is a language model, and what is trained are classifiers: name another model")
 
 
 def _checked_data(record: DatasetRecord, params: Mapping[str, Any]) -> int:

@@ -101,7 +101,7 @@ def _recipe(bench: Bench, selection: Selection | None) -> Recipe:
     return Recipe(
         backbone=manifest.backbone,
         classes=manifest.classes,
-        input_spec=manifest.input_spec,
+        input_spec=manifest.image_input,
         calibrator=selection.chosen if selection else params["calibrator"],
         scores=READY,
         precisions=manifest.precisions,

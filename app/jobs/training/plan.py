@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from models.backbones import BACKBONES
+from models.calibration import CALIBRATORS
 from models.core.device import fast_bfloat16
 from models.training.classifier.initial import AS_BUILT, INITIALS
 from models.training.classifier.losses import LOSSES
@@ -24,6 +25,7 @@ from models.training.classifier.schedules import SCHEDULES
 AUTO = "auto"
 NAMES: dict[str, tuple[str, ...]] = {
     "kind": tuple(BACKBONES),
+    "calibrator": (AUTO, *CALIBRATORS),
     "initial": (*INITIALS, AS_BUILT),
     "optimiser": tuple(OPTIMISERS),
     "schedule": tuple(SCHEDULES),

@@ -75,7 +75,7 @@ def _decided(bench: Bench, images: ImageDataset, base: _Base | None) -> Preparat
     held_out, report, trained = split.parts(images.names)
     _refuse_untrained_classes(images, trained)
     kind = base.manifest.backbone.kind if base else params["network"]["kind"]
-    spec = input_spec_of(params, base.manifest.input_spec if base else None, kind, images, trained)
+    spec = input_spec_of(params, base.manifest.image_input if base else None, kind, images, trained)
     return Preparation(
         start=_start(params, base, classes, spec.width),
         classes=classes,

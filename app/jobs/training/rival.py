@@ -5,7 +5,8 @@ from typing import Any
 
 from app.jobs.bench import Bench
 from app.jobs.training.split import split_of
-from models.training.build import calibrated, judge, with_head
+from models.training.build import calibrated, with_head
+from models.training.judged import judge
 from models.training.labelled_outputs import LabelledOutputs
 
 

@@ -2,10 +2,17 @@ import threading
 from dataclasses import replace
 
 import pytest
+from pydantic import TypeAdapter
 
+from app.api.job_schemas import JobRequest
+from app.datasets.catalog import DatasetCatalog
+from app.errors import InvalidError
+from app.jobs.admission import check_admission
 from app.jobs.ledger import Ledger
 from app.jobs.workers import Workers
+from app.settings import Settings
 from models.training.from_archives import build_version
+from tests.fixtures.jobs import add_dataset
 
 
 @pytest.fixture
@@ -54,3 +61,30 @@ def clipped(tiny):
     """A version of `tiny` whose calibrator needs features."""
     recipe = replace(tiny.plan.recipe, calibrator="feature_clipping", compared=(), precisions=("float32",))
     return build_version(replace(tiny.plan, recipe=recipe), tiny.network)
+
+
+@pytest.fixture
+def admit(tiny_store):
+    """`admit(content, **request)`: check a job on these data before it is queued; `content` may be a dataset's id."""
+    settings = Settings(store=tiny_store.root)
+
+    def admit(content, type="calibrate", model="tiny", name="outputs.csv", **params):
+        dataset = content if isinstance(content, str) else add_dataset(settings, name, content)
+        request = {"type": type, "model": model, "dataset": dataset, "params": params}
+        checked = TypeAdapter(JobRequest).validate_python(request)
+        check_admission(tiny_store, DatasetCatalog.of(settings), checked)
+
+    return admit
+
+
+@pytest.fixture
+def refused(admit):
+    """`refused(…)`, as `admit`: pointer and detail of the one error."""
+
+    def refused(*args, **kwargs):
+        with pytest.raises(InvalidError) as raised:
+            admit(*args, **kwargs)
+        (error,) = raised.value.errors
+        return error["pointer"], error["detail"]
+
+    return refused

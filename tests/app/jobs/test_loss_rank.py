@@ -11,6 +11,7 @@ import torch
 
 from app.api.job_params import LossRankParams
 from app.jobs.bench import Bench
+from app.jobs.loss_rank import MEASURE, gate_of
 from app.scoring.catalog import Catalog
 from app.scoring.reload import Reloader
 from app.settings import Settings
@@ -23,6 +24,7 @@ from models.data.splits import split
 from models.feature_cache.forward import ForwardPasses
 from models.pipeline import Pipeline, load_pipeline
 from models.training.labelled_outputs import collect
+from models.training.loss_rank_gate import LossRankGate
 from models.uncertainty.loss_rank import LossRank
 from tests.fixtures.labelled_zip import write_zip
 from tests.fixtures.new_jobs import new_job
@@ -218,3 +220,8 @@ def test_a_worker_makes_a_version_that_is_swapped_in(shop, tiny_store):
     assert after.pipeline.network is network, "the backbone is another one than before"
     assert TYPE in after.pipeline.scores
     reloader.close(10)
+
+
+def test_where_nobody_names_a_measure_the_gate_goes_by_that_of_the_rows():
+    assert gate_of(LossRankParams().gate.model_dump(), MEASURE).measure == "r_auroc"
+    assert gate_of({"measure": "spearman", "min_gain": 0.1}, MEASURE) == LossRankGate("spearman", 0.1)

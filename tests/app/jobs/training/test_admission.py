@@ -1,38 +1,20 @@
 """What of a job `train` is refused before it is queued, with a pointer to what to change."""
 
 import pytest
-from pydantic import TypeAdapter
 
-from app.api.job_schemas import JobRequest
-from app.datasets.catalog import DatasetCatalog
-from app.errors import InvalidError
-from app.jobs.admission import check_admission
-from app.settings import Settings
 from models.core.errors import UnknownNameError
 from tests.fixtures.coloured_zip import COLOURS, coloured_zip
-from tests.fixtures.jobs import add_dataset
 from tests.fixtures.tables import outputs_table
 
 
 @pytest.fixture
-def admit(tiny_store):
+def admit(admit):
     """`admit(content, **params)`: check a job that trains the model `new` on this archive."""
-    settings = Settings(store=tiny_store.root)
 
-    def admit(content=None, model="new", name="colours.zip", **params):
-        dataset = add_dataset(settings, name, content or coloured_zip(rows=60))
-        request = {"type": "train", "model": model, "dataset": dataset, "params": params}
-        checked = TypeAdapter(JobRequest).validate_python(request)
-        check_admission(tiny_store, DatasetCatalog.of(settings), checked)
+    def admit_train(content=None, model="new", name="colours.zip", **params):
+        admit(content or coloured_zip(rows=60), "train", model, name, **params)
 
-    return admit
-
-
-def refused(admit, *args, **kwargs):
-    with pytest.raises(InvalidError) as raised:
-        admit(*args, **kwargs)
-    (error,) = raised.value.errors
-    return error["pointer"], error["detail"]
+    return admit_train
 
 
 def test_new_and_known_models_are_admitted(admit):
@@ -42,8 +24,8 @@ def test_new_and_known_models_are_admitted(admit):
     admit(network={"kind": "timm", "name": "resnet18"})
 
 
-def test_a_name_that_is_none(admit):
-    pointer, detail = refused(admit, model="New Model")
+def test_a_name_that_is_none(refused):
+    pointer, detail = refused(model="New Model")
     assert pointer == "/model"
     assert "lower-case letters" in detail
 
@@ -65,14 +47,14 @@ def test_a_version_to_start_from_has_to_be_there(admit):
         (coloured_zip(rows=60, colours=dict.fromkeys(("0", "red"), (0, 0, 0))), "labels mix class names and class"),
     ],
 )
-def test_data_that_do_not_do(admit, content, told):
-    pointer, detail = refused(admit, content)
+def test_data_that_do_not_do(refused, content, told):
+    pointer, detail = refused(content)
     assert pointer == "/dataset"
     assert told in detail
 
 
-def test_a_table_has_no_images(admit):
-    assert "send the images themselves" in refused(admit, outputs_table(80), name="outputs.csv")[1]
+def test_a_table_has_no_images(refused):
+    assert "send the images themselves" in refused(outputs_table(80), name="outputs.csv")[1]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +66,7 @@ def test_a_table_has_no_images(admit):
         ({"name": "perceptron", "arguments": {"depth": 1}}, "at least 2 linear layers"),
     ],
 )
-def test_a_network_that_cannot_be_built(admit, network, told):
-    pointer, detail = refused(admit, network=network)
+def test_a_network_that_cannot_be_built(refused, network, told):
+    pointer, detail = refused(network=network)
     assert pointer == "/params/network"
     assert told in detail

@@ -1,0 +1,52 @@
+"""Refuses a job on a language model before it is queued where it could only fail."""
+
+from typing import Any
+
+from app.datasets.record import DatasetRecord
+from app.jobs.language.methods import FOR_PROMPTS
+from app.jobs.language.readouts import is_fitted
+from app.jobs.refusals import check_rows, refusal
+from models.core.manifest import Manifest
+from models.core.prompt_spec import Readout
+from models.language.calibrators import DIRECTION, TASK_TEMPERATURE
+
+TYPES = ("calibrate", "loss_rank", "evaluate")
+
+
+def check_on_prompts(manifest: Manifest, record: DatasetRecord, job: Any) -> None:
+    """`manifest` is of the version that the job starts from. Raises InvalidError with what to change."""
+    if job.type not in TYPES:
+        detail = f"{job.type} is for classifiers of images, and {job.model} is a language model: {', '.join(TYPES)}"
+        raise refusal("/type", detail)
+    if record.kind != "questions":
+        detail = f"{record.id} has no questions, and {job.model} is a language model: send questions as .jsonl"
+        raise refusal("/dataset", detail)
+    if job.type == "calibrate":
+        check_rows(record, job.params.fit_share)
+        _check_method(record, job)
+    elif job.type == "loss_rank":
+        check_rows(record, job.params.fit_share)
+        _check_head(manifest, job)
+
+
+def _check_method(record: DatasetRecord, job: Any) -> None:
+    method, readout = job.params.method, job.params.readout
+    if method not in FOR_PROMPTS:
+        detail = f"{method} is for classifiers of images, and {job.model} is a language model: {', '.join(FOR_PROMPTS)}"
+        raise refusal("/params/method", detail)
+    if method == DIRECTION and readout not in (None, Readout.NEXT_TOKEN):
+        raise refusal("/params/readout", f"{DIRECTION} changes the next token alone: leave the readout out")
+    if method == TASK_TEMPERATURE and record.tasks == {}:
+        detail = f"{TASK_TEMPERATURE} needs rows with a `task` or `subject`, and {record.id} has none"
+        raise refusal("/params/method", detail)
+
+
+def _check_head(manifest: Manifest, job: Any) -> None:
+    """What stays of the version was fitted for its readout, so the new head must be as well."""
+    own, readout = manifest.prompts, job.params.readout
+    if own is not None and is_fitted(manifest) and readout not in (None, own.readout):
+        detail = f"the version is fitted for choices read as {own.readout}: leave the readout out, or calibrate first"
+        raise refusal("/params/readout", detail)
+    if job.params.gate.measure == "r_auroc":
+        detail = "r_auroc is of images of one class: judge prompts by auroc or spearman"
+        raise refusal("/params/gate/measure", detail)

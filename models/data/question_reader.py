@@ -1,0 +1,131 @@
+"""Questions out of a .jsonl file, an object a line, in one of two forms.
+
+{"prompt", "choices", "answer", "task"?}               asked as it is: a choice follows the prompt
+{"question", "choices", "answer", "subject" | "task"?}  MMLU's form: the choices are lettered below the question
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from models.core.errors import DataError
+from models.data.dataset import Source
+from models.data.inspection import Findings
+from models.data.json_lines import json_lines
+from models.data.limits import DataLimits
+from models.data.questions import FEWEST_CHOICES, MOST_CHOICES, MOST_LETTERS, AskedQuestion, QuestionDataset
+
+LONGEST_TASK = 200  # characters
+FORMS = {False: "prompt", True: "question"}
+
+
+def holds_questions(path: Path, limits: DataLimits) -> bool:
+    """Whether the first object of the file has `choices` and no `logits`. Raises DataError."""
+    objects = (_parsed(line) for _, line in json_lines(path, limits))
+    first = next((found for found in objects if isinstance(found, dict)), {})
+    return "choices" in first and "logits" not in first
+
+
+def read_questions(source: Source, path: Path, limits: DataLimits) -> QuestionDataset:
+    """All rows have the form of the first good one; keys beside those above are ignored. Raises DataError."""
+    rows = _Rows()
+    for row, line in json_lines(path, limits):
+        if len(rows.questions) + rows.findings.count >= limits.rows:
+            raise DataError(f"more than {limits.rows} rows; upload them in parts")
+        rows.add(row, _parsed(line))
+    return QuestionDataset(source, rows.questions, rows.findings)
+
+
+class _Rows:
+    def __init__(self) -> None:
+        self.questions: dict[str, AskedQuestion] = {}
+        self.findings = Findings()
+        self._seen: dict[tuple[str, tuple[str, ...]], str] = {}
+        self._lettered: bool | None = None
+
+    def add(self, row: str, fields: Any) -> None:
+        if reason := next(_why_no_row(fields), None):
+            self.findings.add(row, reason)
+            return
+        question = _question(fields)
+        if reason := self._why_not_beside(question):
+            self.findings.add(row, reason)
+            return
+        self.questions[row] = question
+        self._seen[question.text, question.choices] = row
+        self._lettered = question.lettered
+
+    def _why_not_beside(self, question: AskedQuestion) -> str:
+        if self._lettered not in (None, question.lettered):
+            own, others = FORMS[question.lettered], FORMS[not question.lettered]
+            return f"has `{own}`, but the rows before it `{others}`: upload the two forms as two files"
+        # The same question among the rows that are fitted on and those that are reported on would be a leak.
+        first = self._seen.get((question.text, question.choices))
+        return f"the same as {first}" if first else ""
+
+
+def _parsed(line: str) -> Any:
+    """None for what is no JSON."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _question(fields: dict[str, Any]) -> AskedQuestion:
+    choices, answer = tuple(fields["choices"]), fields["answer"]
+    return AskedQuestion(
+        text=fields["question"] if "question" in fields else fields["prompt"],
+        choices=choices,
+        answer=choices.index(answer) if isinstance(answer, str) else answer,
+        task=_task(fields),
+        lettered="question" in fields,
+    )
+
+
+def _task(fields: dict[str, Any]) -> Any:
+    return next((fields[name] for name in ("subject", "task") if fields.get(name) is not None), None)
+
+
+def _why_no_row(fields: Any) -> Iterator[str]:
+    """Reasons, of which the later ones rely on the earlier ones not being there."""
+    if not isinstance(fields, dict):
+        yield "no JSON object"
+        return
+    if ("prompt" in fields) == ("question" in fields):
+        yield "give either `prompt`, which is asked as it is, or `question`, whose choices are lettered"
+    name = "question" if "question" in fields else "prompt"
+    if not _is_text(fields.get(name)) or not fields[name].strip():
+        yield f"`{name}` must be a text that is not empty"
+    yield from _why_no_choices(fields.get("choices"), MOST_LETTERS if name == "question" else MOST_CHOICES)
+    yield from _why_no_answer(fields.get("answer"), fields["choices"])
+    task = _task(fields)
+    if task is not None and not (_is_text(task) and 0 < len(task) <= LONGEST_TASK and task.isprintable()):
+        yield f"its task must be 1 to {LONGEST_TASK} printable characters"
+
+
+def _why_no_choices(choices: Any, most: int) -> Iterator[str]:
+    if not isinstance(choices, list) or not all(_is_text(choice) for choice in choices):
+        yield "`choices` must be a list of texts"
+        return
+    if not FEWEST_CHOICES <= len(choices) <= most:
+        yield f"{len(choices)} choices; give {FEWEST_CHOICES} to {most}"
+    if not all(choices):
+        yield "a choice is empty"
+    if len(set(choices)) != len(choices):
+        yield "a choice is given twice"
+
+
+def _why_no_answer(answer: Any, choices: list[str]) -> Iterator[str]:
+    if type(answer) not in (int, str):
+        yield "`answer` must be the place of a choice, counted from 0, or its text"
+    elif isinstance(answer, str) and answer not in choices:
+        yield f"its answer {answer[:40]!r} is none of its choices: give the choice's text, or its place counted from 0"
+    elif isinstance(answer, int) and not 0 <= answer < len(choices):
+        yield f"answer {str(answer)[:40]}, but places 0 to {len(choices) - 1}"
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it is a string that can be written as UTF-8, which half of a surrogate pair cannot."""
+    return isinstance(value, str) and value.encode(errors="ignore").decode() == value

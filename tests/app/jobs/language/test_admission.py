@@ -1,0 +1,72 @@
+"""What is refused before it is queued: jobs, data and methods that do not go with the kind of the model."""
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from app.api.job_schemas import JobRequest
+from app.datasets.catalog import DatasetCatalog
+from app.errors import InvalidError
+from app.jobs.admission import check_admission
+from app.settings import Settings
+from tests.fixtures.jobs import add_dataset
+from tests.fixtures.labelled_data import SAMPLES
+from tests.fixtures.questions import jsonl, lettered_rows, prompt_rows
+from tests.fixtures.tables import outputs_table
+
+LETTERED, PROMPTS = jsonl(lettered_rows(40)), jsonl(prompt_rows(40))
+IMAGES = SAMPLES["images"]["indexed.zip"]
+
+
+@pytest.fixture
+def admit(store):
+    settings = Settings(store=store.root, datasets=store.root.parent / "datasets")
+
+    def admit(content=LETTERED, type="calibrate", model="tiny", name="questions.jsonl", **params):
+        dataset = add_dataset(settings, name, content)
+        request = {"type": type, "model": model, "dataset": dataset, "params": params}
+        checked = TypeAdapter(JobRequest).validate_python(request)
+        check_admission(store, DatasetCatalog.of(settings), checked)
+
+    return admit
+
+
+@pytest.mark.parametrize("method", ["auto", "temperature", "vector", "task_temperature", "calibration_direction"])
+def test_methods_of_language_models(admit, method):
+    admit(method=method)
+
+
+def test_other_jobs_that_fit(admit):
+    admit(PROMPTS, readout="text_unconditional")
+    admit(PROMPTS, "evaluate", readout="next_token")
+    admit(PROMPTS, "loss_rank", readout="text", gate={"measure": "spearman"})
+
+
+@pytest.mark.parametrize(
+    ("given", "pointer", "told"),
+    [
+        ({"type": "epistemic_reference"}, "/type", "epistemic_reference is for classifiers of images"),
+        ({"type": "train", "content": IMAGES, "name": "i.zip"}, "/model", "tiny is a language model"),
+        ({"type": "train"}, "/dataset", "has questions: send the images themselves"),
+        ({"content": IMAGES, "name": "i.zip"}, "/dataset", "has no questions, and tiny is a language model"),
+        ({"content": outputs_table(40), "name": "o.csv", "type": "evaluate"}, "/dataset", "has no questions"),
+        ({"method": "mac_cal"}, "/params/method", "mac_cal is for classifiers of images"),
+        ({"content": PROMPTS, "method": "task_temperature"}, "/params/method", "needs rows with a `task`"),
+        ({"method": "calibration_direction", "readout": "text"}, "/params/readout", "the next token alone"),
+        ({"content": jsonl(lettered_rows(39))}, "/dataset", "19 rows to report on, at least 20"),
+        ({"type": "loss_rank", "fit_share": 0.4}, "/dataset", "16 rows to fit on"),
+        ({"type": "loss_rank", "gate": {"measure": "r_auroc"}}, "/params/gate/measure", "auroc or spearman"),
+    ],
+)
+def test_what_does_not_go_with_a_language_model(admit, given, pointer, told):
+    if given.get("type") == "train":
+        given = {**given, "held_out_share": 0.3, "report_share": 0.3}
+    with pytest.raises(InvalidError) as raised:
+        admit(**given)
+    (error,) = raised.value.errors
+    assert error["pointer"] == pointer
+    assert told in error["detail"]
+
+
+def test_a_readout_that_does_not_exist(admit):
+    with pytest.raises(ValidationError, match="readout"):
+        admit(readout="letters")

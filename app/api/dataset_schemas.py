@@ -27,14 +27,17 @@ class DatasetCard(BaseModel):
     id: str
     object: Literal["dataset"] = "dataset"
     name: str
-    kind: Literal["images", "outputs"]
+    kind: Literal["images", "outputs", "questions"]
     format: str
     rows: int
     good: int
     bad_count: int
     bad: list[DatasetRow] = Field(description="The first 100 bad rows")
     classes: int = Field(description="Different labels")
-    labels: dict[str, int] | None = Field(description="Good rows by label; null for more than 1,000 classes")
+    labels: dict[str, int] | None = Field(
+        description="Good rows by label, of questions by the place of the right choice; null for more than 1,000"
+    )
+    tasks: dict[str, int] | None = Field(description="Of questions: good rows by task; null for more than 1,000")
     columns: int | None = Field(description="Logits of a row, for outputs")
     features: int | None = Field(description="Features of a row, for outputs that have them")
     bytes: int

@@ -18,13 +18,14 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Chart:
-    """`across` runs from 0 to 1, `up` from 0 to `ceiling`; `legend` has a colour and a text a line."""
+    """`across` runs from 0 to `reach`, `up` from 0 to `ceiling`; `legend` has a colour and a text a line."""
 
     title: str
     across: str
     up: str
     legend: Sequence[tuple[str, str]]
     ceiling: float = 1.0
+    reach: float = 1.0
 
     @property
     def top(self) -> int:
@@ -33,7 +34,7 @@ class Chart:
 
     def place(self, point: Point) -> Point:
         """Where a point in the units of the axes lies on the picture."""
-        return MARGIN + SIDE * point[0], self.top + SIDE * (1 - point[1] / self.ceiling)
+        return MARGIN + SIDE * point[0] / self.reach, self.top + SIDE * (1 - point[1] / self.ceiling)
 
     def curve(self, points: Iterable[Point], attributes: str) -> str:
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(self.place, points))
@@ -65,16 +66,17 @@ class Chart:
     def _axes(self) -> list[str]:
         marks = []
         for share in (0, 0.2, 0.4, 0.6, 0.8, 1):
-            up = share * self.ceiling
-            marks.append(self.curve([(share, 0), (share, self.ceiling)], 'class="grid"'))
-            marks.append(self.curve([(0, up), (1, up)], 'class="grid"'))
-            marks.append(
-                self._tick((share, 0), 14, "middle", f"{share:g}") + self._tick((0, up), 4, "end", f"{up:.2g} ")
-            )
+            across, up = share * self.reach, share * self.ceiling
+            marks.append(self.curve([(across, 0), (across, self.ceiling)], 'class="grid"'))
+            marks.append(self.curve([(0, up), (self.reach, up)], 'class="grid"'))
+            marks.append(self._tick((across, 0), 14, "middle", f"{across:g}"))
+            marks.append(self._tick((0, up), 4, "end", f"{up:.2g} "))
         middle = self.top + SIDE / 2
-        across = f'<text x="{MARGIN + SIDE / 2}" y="{self.top + SIDE + 30}" text-anchor="middle">{self.across}</text>'
+        across_label = (
+            f'<text x="{MARGIN + SIDE / 2}" y="{self.top + SIDE + 30}" text-anchor="middle">{self.across}</text>'
+        )
         up_label = f'<text transform="translate(14 {middle}) rotate(-90)" text-anchor="middle">{self.up}</text>'
-        return [*marks, across, up_label]
+        return [*marks, across_label, up_label]
 
     def _tick(self, point: Point, drop: int, anchor: str, text: str) -> str:
         x, y = self.place(point)

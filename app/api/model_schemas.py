@@ -132,8 +132,10 @@ class RegisterRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: str = Field(max_length=100, description="The name to serve it under")
-    kind: Literal["timm", "torchvision", "transformers"]
-    path: str = Field(max_length=1000, description="Folder or .safetensors file below the server's data root")
+    kind: Literal["timm", "torchvision", "transformers", "causal_lm"] = Field(
+        description="What can read it; `causal_lm` is a language model, by transformers"
+    )
+    path: str = Field(max_length=1000, description="Folder, .safetensors or .gguf file below the server's data root")
     network: NetworkOfFile | None = Field(None, description="For a .safetensors file: what it is of")
     classes: list[str] | None = Field(None, max_length=100_000, description="Class names, where the folder has none")
 

@@ -144,7 +144,7 @@ def _card(catalog: Catalog, model: str) -> ModelCard:
         id=model,
         created=_created(catalog, model, predictor.version),
         status="ready",
-        default=model == catalog.default,
+        default=catalog.is_default(predictor),
         reason=failure.reason if failure else None,
         version=predictor.version,
         failed_version=failure.version if failure else None,

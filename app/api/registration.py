@@ -11,8 +11,11 @@ from app.datasets.data_root import below
 from app.errors import InvalidError
 from app.keys import ApiKey, Scope
 from models.backbones.backbone import ImportedNetwork
+from models.core.errors import UnsupportedError
 from models.core.input_spec import InputSpec
-from models.core.store import MODEL_NAME
+from models.core.store import MODEL_NAME, CheckpointStore
+from models.language.pipeline import KIND as LANGUAGE
+from models.language.registration import register_language
 from models.registration import UNUSABLE, from_file, from_folder, register
 
 router = APIRouter(prefix="/v1/models", tags=["models"], responses=problems(400, 401, 403, 404, 413, 422, 500))
@@ -30,15 +33,15 @@ def register_model(
 ) -> Registered:
     """Publish a network as a version: uncalibrated and without scores, until a job `calibrate` has run on it.
 
-    `path` is a folder as timm or transformers save it, or a .safetensors file with `network` saying what it is of. The
-    first version of a model becomes active; of a known model it stays a candidate.
+    `path` is a folder as timm or transformers save it, or a .safetensors file with `network` saying what it is of. A
+    language model (`causal_lm`) is a folder in the hub's layout with safetensors, or a GGUF file; to convert it can
+    take minutes. The first version of a model becomes active; of a known model it stays a candidate.
     """
     if not MODEL_NAME.fullmatch(wanted.model):
         raise _refused("/model", f"{wanted.model!r} is no model name: lower-case letters, digits, dots and dashes")
     place = below(settings.data_root, wanted.path)
     try:
-        imported = _imported(place, wanted.kind, wanted.network)
-        version = register(catalog.store, wanted.model, wanted.kind, imported, wanted.classes)
+        version = _published(catalog.store, place, wanted)
     except UNUSABLE as error:
         raise _refused("/path", f"{wanted.path} cannot be taken up: {error}") from error
     if wanted.model not in catalog.store.models():
@@ -46,6 +49,21 @@ def register_model(
         catalog.store.activate(wanted.model, version, actor=actor, reason=f"registered from {wanted.path}")
         reloader.look_now(SWAP_SECONDS)
     return Registered(model=wanted.model, version=version, active=catalog.store.active(wanted.model).version)
+
+
+def _published(store: CheckpointStore, place: Path, wanted: RegisterRequest) -> int:
+    if wanted.kind == LANGUAGE:
+        return register_language(store, wanted.model, _language_source(place, wanted))
+    return register(store, wanted.model, wanted.kind, _imported(place, wanted.kind, wanted.network), wanted.classes)
+
+
+def _language_source(place: Path, wanted: RegisterRequest) -> Path:
+    given = {"network": wanted.network, "classes": wanted.classes}
+    if useless := [name for name, value in given.items() if value is not None]:
+        raise _refused(f"/{useless[0]}", f"{useless[0]} is for networks of images: leave it out")
+    if not place.is_dir() and place.suffix != ".gguf":
+        raise UnsupportedError("give a folder in the hub's layout, or a .gguf file")
+    return place
 
 
 def _imported(place: Path, kind: str, network: NetworkOfFile | None) -> ImportedNetwork:

@@ -30,16 +30,18 @@ def loss_rank_section(found: Mapping[str, Any]) -> str:
 
 def _how(found: Mapping[str, Any]) -> str:
     data, best = found["data"], found["best"]
-    stopped = "it has collapsed: every view that was held out got the same value"
+    of_prompts = found["views"] is None
+    stopped = "it has collapsed: everything that was held out got the same value"
     if best:
+        held = f"{found['held_out']} {'prompts' if of_prompts else 'images'} that were held out"
         stopped = (
             f"best after {best['step']} steps, with a Spearman correlation of {best['spearman']:.3f} with the loss of"
-            f" the views of {found['held_out']} images that were held out"
+            f" {held if of_prompts else f'the views of {held}'}"
         )
+    read = "" if of_prompts else f"{found['views']} views of each of "
     return (
         f"A head of {found['depth']} hidden layers of {found['width']} units on the frozen network's features, trained"
-        f" on {found['views']} views of each of {data['rows']} rows of {data['name']}; {stopped}."
-        f" Judged on {found['note']}."
+        f" on {read}{data['rows']} rows of {data['name']}; {stopped}. Judged on {found['note']}."
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from app.api.reliability import reliability_svg
 from app.api.report_decision import gate_section, selection_section
 from app.api.report_epistemic import epistemic_section
+from app.api.report_layers import layers_section
 from app.api.report_loss_rank import loss_rank_section
 from app.api.report_mac_cal import mac_cal_section
 from app.api.report_tables import compared_table, measures_table, worst_classes_table
@@ -61,6 +62,7 @@ def version_report_page(model: str, version: int, manifest: Manifest) -> str:
         loss_rank=manifest.report.get("loss_rank"),
         training=manifest.report.get("training"),
         fitting=manifest.report.get("fitting"),
+        layers=manifest.report.get("layers"),
     )
 
 
@@ -76,6 +78,7 @@ def report_page(
     loss_rank: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
     fitting: Mapping[str, Any] | None = None,
+    layers: Mapping[str, Any] | None = None,
 ) -> str:
     """Warnings first, then what was decided, then each precision and data set. Everything given is escaped."""
     precisions = list(dict.fromkeys(each["precision"] for each in evaluations))
@@ -87,6 +90,7 @@ def report_page(
         + (gate_section(gate) if gate else "")
         + (selection_section(selection) if selection else "")
         + (mac_cal_section(fitting) if fitting else "")
+        + (layers_section(layers) if layers else "")
         + (training_section(training) if training else "")
         + (epistemic_section(epistemic) if epistemic else "")
         + (loss_rank_section(loss_rank) if loss_rank else "")

@@ -80,8 +80,8 @@ def report(
 @commands.command("add")
 def add(
     name: Name,
-    path: Annotated[str, typer.Argument(metavar="PATH", help="Folder below the server's HOWSURE_DATA_ROOT.")],
-    kind: Annotated[str, typer.Option(help="timm or transformers: who saved the folder.")] = "timm",
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Folder or .gguf file below the server's data root.")],
+    kind: Annotated[str, typer.Option(help="timm or transformers, as saved by it, or causal_lm.")] = "timm",
     classes: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Text file of class names, one a line.")
     ] = None,

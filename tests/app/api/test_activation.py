@@ -246,7 +246,7 @@ class TestFromPythonAndTheCommandLine:
         assert opened.get(f"/v1/models/{MODEL}/versions").json()["history"][-1]["reason"] == "why not"
         back = CliRunner().invoke(app, ["models", "rollback", MODEL, "--url", url])
         assert (back.exit_code, back.stdout) == (0, f"{MODEL}: version 1 is active, before it was version 2\n")
-        assert opened.get("/readyz").json()["models"][0]["version"] == 1
+        assert opened.get(f"/v1/models/{MODEL}").json()["version"] == 1
 
     def test_the_command_line_says_what_cannot_serve(self, servers):
         done = CliRunner().invoke(app, ["models", "activate", MODEL, str(WRONG), "--url", servers[1].url])

@@ -8,6 +8,7 @@ import pytest
 
 from tests.fixtures.images import image_file
 from tests.fixtures.metrics import read_metrics
+from tests.fixtures.models import IMAGE_MODELS
 from tests.fixtures.problems import check_problem
 
 URL = "/v1/images/score"
@@ -18,9 +19,10 @@ def test_alive_and_ready(client):
     assert client.get("/livez").json()["status"] == "ok"
     ready = client.get("/readyz")
     assert (ready.status_code, ready.json()["status"], ready.json()["reasons"]) == (200, "ready", [])
-    (model,) = ready.json()["models"]
-    expected = {"id": "efficientnet-lite0", "status": "ready", "version": 1, "calibrated": True}
-    assert expected.items() <= model.items()
+    models = {model["id"]: model for model in ready.json()["models"]}
+    assert list(models) == list(IMAGE_MODELS)
+    expected = {"status": "ready", "version": 1, "calibrated": True}
+    assert expected.items() <= models["efficientnet-lite0"].items()
     health = client.get("/health").json()
     assert health.pop("jobs").keys() == {"database", "workers"}
     assert {**health, "jobs": None} == ready.json()

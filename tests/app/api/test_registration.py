@@ -11,6 +11,8 @@ from models.core.store import CheckpointStore
 from tests.fixtures.image_files import encode, photograph
 from tests.fixtures.problems import check_problem
 from tests.fixtures.server import launch
+from tests.models.language.tiny_gguf import save_gguf
+from tests.models.language.tiny_model import save_model, tiny_network, tiny_tokenizer
 
 INPUT = {"height": 32, "width": 32, "resize": 36, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
 NETWORK = {"name": "test_efficientnet", "arguments": {"num_classes": 10}, "input": INPUT}
@@ -25,6 +27,9 @@ def own(tiny, digit_archive, tmp_path_factory):
     timm.models.save_for_hf(tiny.network, root / "folder")
     save_file(tiny.network.state_dict(), root / "weights.safetensors")
     (root / "digits.zip").write_bytes(digit_archive.path.read_bytes())
+    save_model(root / "language", tiny_network())
+    whole = save_gguf(root / "tiny.gguf", tiny_network(), tiny_tokenizer()).read_bytes()
+    (root / "cut.gguf").write_bytes(whole[:1000])
     store = CheckpointStore(folder / "store")
     store.add_weights(tiny.network.state_dict())
     store.activate("tiny", store.publish("tiny", tiny.version), actor="test", reason="so that something is served")
@@ -67,6 +72,38 @@ def test_an_own_network_is_registered_calibrated_and_served(own):
 
     again = own.post("/v1/models", json=wanted | {"path": "folder", "network": None})
     assert (again.status_code, again.json()["version"], again.json()["active"]) == (201, 3, 2)
+
+
+def test_a_language_model_is_taken_up_from_a_gguf_file_and_from_a_folder(own):
+    wanted = {"model": "own-language", "kind": "causal_lm"}
+    made = own.post("/v1/models", json=wanted | {"path": "tiny.gguf"})
+    assert (made.status_code, made.json()["version"], made.json()["active"]) == (201, 1, 1), made.text
+    asked = {"model": "own-language", "prompts": [{"prompt": "The sea is. Answer:", "choices": [" A", " B"]}]}
+    scored = own.post("/v1/prompts/score", json=asked).json()
+    assert (scored["version"], scored["data"][0]["calibrated"]) == (1, False)
+    assert "never calibrated" in own.get("/v1/models/own-language").json()["calibration"]["warnings"][0]
+    assert "calibration_direction" in check_problem(own.get("/v1/models/own-language/versions/1/layers"), 404)["detail"]
+    again = own.post("/v1/models", json=wanted | {"path": "language"})
+    assert (again.status_code, again.json()["version"], again.json()["active"]) == (201, 2, 1), again.text
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"path": "cut.gguf"}, "cannot be read as a causal language model"),
+        ({"path": "weights.safetensors"}, "hub's layout"),
+        ({"path": "folder"}, "cannot be taken up"),
+        ({"path": "HuggingFaceTB/SmolLM2-135M"}, "below the data root"),
+        ({"network": NETWORK}, "leave it out"),
+        ({"classes": ["a", "b"]}, "leave it out"),
+    ],
+)
+def test_what_is_no_language_model_is_refused_with_the_reason(own, change, told):
+    wanted = {"model": "taken", "kind": "causal_lm", "path": "language"}
+    problem = own.post("/v1/models", json=wanted | change).json()
+    assert problem["status"] in (404, 422)
+    assert told in problem["detail"]
+    assert "taken" not in [card["id"] for card in own.get("/v1/models").json()["data"]]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from app.errors import InsufficientStorageError, InternalError, InvalidError, No
 from models.core.errors import DataError
 from models.data.limits import DataLimits
 from tests.fixtures import labelled_data as made
+from tests.fixtures.questions import jsonl, lettered_rows
 
 ZIP = made.SAMPLES["images"]["indexed.zip"]
 
@@ -328,3 +329,14 @@ class TestFullDisk:
             assert kept[0] > len(content) - 20_480
         finally:
             subprocess.run(["umount", root], check=True)
+
+
+def test_questions_tell_their_tasks_and_records_from_before_them_are_still_read(catalog):
+    record, _ = add(catalog, jsonl(lettered_rows(5)), "q.jsonl")
+    assert (record.kind, record.good, record.classes, record.columns) == ("questions", 5, 4, None)
+    assert record.tasks == {"the sand": 2, "the sea": 3}
+    assert catalog.open(record.id).questions(("row 2",))[0].task == "the sand"
+    path = catalog.root / record.id / "dataset.json"
+    older = {name: value for name, value in json.loads(path.read_bytes()).items() if name != "tasks"}
+    path.write_text(json.dumps(older))
+    assert catalog.get(record.id).tasks is None

@@ -1,5 +1,8 @@
 """The real model, out of its package."""
 
+import gzip
+import json
+
 import pytest
 import torch
 
@@ -14,16 +17,20 @@ from models.language.next_token import next_token_questions
 from models.language.smollm2 import packaged_gguf
 from tests.oracles import language as oracle
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # conversion takes 40 s, more on a busy machine
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+]  # of processor time two minutes
 
 SHOTS = [Question("What is 2 + 2?", ("3", "4", "5"), 1), Question("What is 3 + 3?", ("6", "7", "9"), 0)]
 ITEMS = [
     lettered_item(Question(f"What is {n} + {n}?", (str(2 * n), "1", "0"), 0), about_subject("arithmetic"), SHOTS)
     for n in (5, 6, 70)
 ]
+QUESTIONS = 200
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     try:
         source = packaged_gguf()
@@ -34,7 +41,7 @@ def folder(tmp_path_factory):
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def smollm2(folder):
     return load_causal_lm(folder, torch.device("cpu"), "float32")
 
@@ -54,6 +61,24 @@ def test_choices_are_those_of_a_plain_loop(smollm2):
             loop = oracle.choice_log_probabilities(smollm2.network, smollm2.tokenizer, item.prompt, item.choices)
             expected = torch.tensor([sum(choice) for choice in loop]).log_softmax(dim=0)
             assert row.tolist() == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+@pytest.mark.data
+def test_log_likelihoods_of_200_questions_are_those_of_a_plain_loop(smollm2, labelled_data):
+    items = shortest_questions(labelled_data)
+    found = score_texts(smollm2, items).logits
+    for row, item in zip(found, items, strict=True):
+        loop = oracle.choice_log_probabilities(smollm2.network, smollm2.tokenizer, item.prompt, item.choices)
+        assert row.tolist() == pytest.approx([sum(choice) for choice in loop], abs=1e-4)
+
+
+def shortest_questions(folder):
+    """With two choices each: the loop makes logits of the whole vocabulary at every token of every choice."""
+    with gzip.open(folder / "commonsenseqa_dev_shared.jsonl.gz", "rt", encoding="utf-8") as file:
+        rows = sorted(map(json.loads, file), key=lambda row: len(row["question"]))[:QUESTIONS]
+    return [
+        ChoiceItem(f"{row['question']}\nAnswer:", tuple(f" {choice}" for choice in row["choices"][:2])) for row in rows
+    ]
 
 
 def test_the_last_layer_answers_as_the_model_does(smollm2):

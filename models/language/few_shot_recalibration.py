@@ -1,0 +1,140 @@
+"""Calibrating a slice of prompts by a few of them without labels (Li et al. 2024, arXiv 2403.18286), in a small form.
+
+A network reads how sure the model is of some items of the slice, and where they lie on average, and gives the slice's
+calibration curve. It learns from synthetic slices, mixtures of domains with known answers. Ours, where the paper's text
+could not be had: the curve's form, the network, the loss (the NLL of being right on other items of the same slice).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear, one_hot, relu, softplus
+
+from models.core.errors import DataError
+
+POINTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class DomainRows:
+    """N items: `confidences` (N,) in [0, 1], `embeddings` (N, D), whether each answer is `correct` (N,) bool, and the
+    number of each one's domain (N,) int64."""
+
+    confidences: Tensor
+    embeddings: Tensor
+    correct: Tensor
+    domains: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class FewShotPlan:
+    """All ours. A slice mixes up to `most_domains` with random weights; `shown` of its items are read without labels,
+    up to `asked` others are predicted. `directions` principal components of the embeddings are read."""
+
+    shown: int = 6
+    asked: int = 16
+    most_domains: int = 3
+    slices: int = 32
+    steps: int = 300
+    directions: int = 8
+    width: int = 16
+    rate: float = 3e-3
+    weight_decay: float = 0.1
+    seed: int = 0
+
+
+class FewShotRecalibrator:
+    """`state` has the embeddings' `mean` (D,) and `components` (D, directions), and two layers' weights and biases."""
+
+    def __init__(self, state: Mapping[str, Tensor]) -> None:
+        self.state = dict(state)
+
+    @classmethod
+    def fit(cls, rows: DomainRows, plan: FewShotPlan) -> Self:
+        """Raises DataError for fewer than two domains, or one with too few items to show some and predict others."""
+        _check(rows, plan)
+        generator = torch.Generator().manual_seed(plan.seed)
+        principal = _principal(rows.embeddings, plan.directions)
+        layers = {name: nn.Parameter(value) for name, value in _initial(plan, rows, generator).items()}
+        optimiser = torch.optim.AdamW(layers.values(), lr=plan.rate, weight_decay=plan.weight_decay)
+        for _ in range(plan.steps):
+            shown, asked, there = _drawn(rows.domains, plan, generator)
+            curves = _curves({**principal, **layers}, rows.confidences[shown], rows.embeddings[shown])
+            chances = read_curves(curves, rows.confidences[asked])
+            loss = nn.functional.binary_cross_entropy(chances[there], rows.correct[asked][there].float())
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+        return cls(principal | {name: layer.detach() for name, layer in layers.items()})
+
+    def curve(self, confidences: Tensor, embeddings: Tensor) -> Tensor:
+        """(10,), never falling: the chance of being right at confidences 0, 1/9, ..., 1, from k items (k,), (k, D)."""
+        return _curves(self.state, confidences[None], embeddings[None])[0]
+
+
+def read_curves(curves: Tensor, confidences: Tensor) -> Tensor:
+    """Curves (..., 10) at confidences (..., N) in [0, 1], with straight lines between the points."""
+    places = confidences * (POINTS - 1)
+    left = places.floor().clamp(0, POINTS - 2).long()
+    low, high = curves.gather(-1, left), curves.gather(-1, left + 1)
+    return low + (places - left) * (high - low)
+
+
+def _curves(state: Mapping[str, Tensor], confidences: Tensor, embeddings: Tensor) -> Tensor:
+    """(S, 10) for S slices of k items: confidences (S, k), embeddings (S, k, D)."""
+    bins = (confidences * POINTS).long().clamp(max=POINTS - 1)
+    histogram = one_hot(bins, POINTS).float().mean(dim=1)
+    place = (embeddings.mean(dim=1) - state["mean"]) @ state["components"]
+    hidden = relu(linear(torch.cat([histogram, place], dim=1), state["weight.0"], state["bias.0"]))
+    first, *rises = linear(hidden, state["weight.1"], state["bias.1"]).unbind(dim=1)
+    log_odds = torch.stack([first, *(softplus(rise) for rise in rises)], dim=1).cumsum(dim=1)
+    return log_odds.sigmoid()
+
+
+def _initial(plan: FewShotPlan, rows: DomainRows, generator: torch.Generator) -> dict[str, Tensor]:
+    """Uniform within ±1 / sqrt(inputs); the first curve is nearly flat, at the accuracy of all rows."""
+    inputs = POINTS + plan.directions
+
+    def drawn(made: int, given: int) -> Tensor:
+        values: Tensor = (2 * torch.rand(made, given, generator=generator) - 1) / given**0.5
+        return values
+
+    bias = torch.full((POINTS,), -2.0)  # softplus(-2) is a small rise
+    bias[0] = torch.logit(rows.correct.float().mean(), eps=1e-3)
+    return {
+        "weight.0": drawn(plan.width, inputs),
+        "bias.0": torch.zeros(plan.width),
+        "weight.1": 0.1 * drawn(POINTS, plan.width),
+        "bias.1": bias,
+    }
+
+
+def _principal(embeddings: Tensor, directions: int) -> dict[str, Tensor]:
+    """Components scaled so that rows have variance 1 along each."""
+    mean = embeddings.mean(dim=0)
+    _, sizes, vectors = torch.linalg.svd(embeddings - mean, full_matrices=False)
+    scale = len(embeddings) ** 0.5 / sizes[:directions].clamp_min(1e-6)
+    return {"mean": mean, "components": vectors[:directions].T * scale}
+
+
+def _drawn(domains: Tensor, plan: FewShotPlan, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Row numbers of the items shown (S, k) and asked (S, q), never the same ones, and which of the asked are there."""
+    names, places, counts = torch.unique(domains, return_inverse=True, return_counts=True)
+    mixed = torch.randint(1, plan.most_domains + 1, (plan.slices, 1), generator=generator)
+    order = torch.rand(plan.slices, len(names), generator=generator).argsort(dim=1).argsort(dim=1)
+    weights = torch.rand(plan.slices, len(names), generator=generator) / counts * (order < mixed)
+    # Rows in order of exponential arrival times are a draw without replacement by weight.
+    arrivals = torch.empty(plan.slices, len(domains)).exponential_(generator=generator) / weights[:, places]
+    found = arrivals.topk(min(plan.shown + plan.asked, len(domains)), dim=1, largest=False)
+    return found.indices[:, : plan.shown], found.indices[:, plan.shown :], found.values[:, plan.shown :].isfinite()
+
+
+def _check(rows: DomainRows, plan: FewShotPlan) -> None:
+    _, counts = torch.unique(rows.domains, return_counts=True)
+    if len(counts) < 2:
+        raise DataError("few-shot recalibration learns from at least two domains; name more of them")
+    if int(counts.min()) <= plan.shown:
+        raise DataError(f"a domain has {int(counts.min())} items; send more than the {plan.shown} shown of each slice")

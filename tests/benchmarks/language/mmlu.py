@@ -30,13 +30,11 @@ class Asked:
 
 def asked(name: str, subjects: Sequence[str], most: int) -> Asked:
     """At most so many seeded questions of each subject of the set `name`, subject by subject."""
-    shots = _by_subject(_rows("mmlu_dev"))
-    rows = _by_subject(_rows(name))
-    chosen = [row for subject in subjects for row in _some(rows[subject], most)]
+    shots = _by_subject(rows("mmlu_dev"))
+    by_subject = _by_subject(rows(name))
+    chosen = [row for subject in subjects for row in some(by_subject[subject], most)]
     items = [
-        lettered_item(
-            _question(row), about_subject(row["subject"]), [_question(shot) for shot in shots[row["subject"]]]
-        )
+        lettered_item(question(row), about_subject(row["subject"]), [question(shot) for shot in shots[row["subject"]]])
         for row in chosen
     ]
     return Asked(items, torch.tensor([row["answer"] for row in chosen]), [row["subject"] for row in chosen])
@@ -44,16 +42,17 @@ def asked(name: str, subjects: Sequence[str], most: int) -> Asked:
 
 def some_subjects(count: int) -> tuple[str, ...]:
     """Seeded; all 57 at most."""
-    subjects = {row["subject"] for row in _rows("mmlu_dev")}
+    subjects = {row["subject"] for row in rows("mmlu_dev")}
     return split(subjects, SEED, min(count, len(subjects)))[0]
 
 
-def _some(rows: Sequence[dict], most: int) -> list[dict]:
-    named = {row["id"]: row for row in rows}
+def some(found: Sequence[dict], most: int) -> list[dict]:
+    """At most so many, seeded."""
+    named = {row["id"]: row for row in found}
     return [named[name] for name in split(named, SEED, min(most, len(named)))[0]]
 
 
-def _question(row: dict) -> Question:
+def question(row: dict) -> Question:
     return Question(row["question"], tuple(row["choices"]), row["answer"])
 
 
@@ -64,6 +63,6 @@ def _by_subject(rows: Sequence[dict]) -> dict[str, list[dict]]:
     return found
 
 
-def _rows(name: str) -> list[dict]:
+def rows(name: str) -> list[dict]:
     with gzip.open(DATA / f"{name}.jsonl.gz", "rt", encoding="utf-8") as file:
         return [json.loads(line) for line in file]

@@ -1,6 +1,6 @@
 """Calibrators fitted on four fifths of the rows and measured on the fifth, for all fifths together."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import mean
 
@@ -50,17 +50,17 @@ def cross_fitted(probed: Probed, fit: Fit, seed: int) -> dict[str, float]:
         inside.append(logits(probed.inside.take(fold.judge)))
         judged.append(probed.labels[fold.judge])
         aurocs.append(auroc_of(doubt(inside[-1]), doubt(logits(probed.outside))))
-    return measured(torch.cat(inside), torch.cat(judged), aurocs)
+    return {**measured(torch.cat(inside), torch.cat(judged)), "auroc": mean(aurocs)}
 
 
-def measured(logits: Tensor, labels: Tensor, aurocs: Sequence[float]) -> dict[str, float]:
+def measured(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """All of `MEASURES` but the AUROC."""
     confidence, label = logits.softmax(dim=1).max(dim=1)
     return {
         "ece": expected_calibration_error(confidence, label == labels),
         "ece_mass": expected_calibration_error(confidence, label == labels, binning="mass"),
         "nll": negative_log_likelihood(logits, labels),
         "accuracy": accuracy(logits, labels),
-        "auroc": mean(aurocs),
     }
 
 

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from models.calibration import CALIBRATORS
 from models.calibration.mac_cal import MacCal
-from models.calibration.masked_training import MacCalOptions, draw_masks
-from models.core.method import Calibrator, Dimensions, State
+from models.calibration.masked_training import MacCalOptions
 from models.core.outputs import ModelOutputs
 from tests.benchmarks.epistemic.sets import SEED
 from tests.benchmarks.epistemic.tables import Report, Table
@@ -25,28 +24,20 @@ from tests.benchmarks.loss_rank.upstream import described
 from tests.benchmarks.mac_cal import RESULTS
 from tests.benchmarks.mac_cal.cross_fit import FOLDS, HIGHER_IS_BETTER, MEASURES, Fit, Logits, cross_fitted
 from tests.benchmarks.mac_cal.probe import ROWS, WEIGHT_DECAY, Probed, probed
+from tests.benchmarks.mac_cal.settings import (
+    DEFAULT,
+    MASKED_INFERENCE,
+    dimensions,
+    settings,
+    unguarded,
+    with_masks,
+)
+from tests.benchmarks.mac_cal.ways import logits_of
 
 PLAIN = ("temperature", "vector", "feature_clipping")
 VANILLA, MAC_CAL = "vanilla", "MaC-Cal"
-DEFAULT = MacCalOptions()
-NO_MASKS = replace(DEFAULT, first_q=1.0, lowest_q=1.0)
-MASKED_INFERENCE = (0.9, 0.5)
 
 Measures = Mapping[str, float]
-
-
-def settings(features: int) -> dict[str, MacCalOptions]:
-    """What is varied, one thing at a time; the default's width is d/4."""
-    return {
-        "default": DEFAULT,
-        "reading: multiplicative": replace(DEFAULT, reading="multiplicative"),
-        "reading: discounted": replace(DEFAULT, reading="discounted"),
-        **{f"first q: {q:g}": replace(DEFAULT, first_q=q) for q in (0.5, 0.7, 1.0)},
-        "rescale: off": replace(DEFAULT, rescale=False),
-        **{f"width: d/{part}": replace(DEFAULT, width=features // part) for part in (8, 2)},
-        "gap: train": replace(DEFAULT, gap="train"),
-        "trained without masks": NO_MASKS,
-    }
 
 
 class MacCalFits:
@@ -63,30 +54,6 @@ class MacCalFits:
         self.refused += not method.record["guard"]["held"]
         self.methods.append(unguarded(method, method.state()))
         return logits_of(self.methods[-1])
-
-
-def dimensions(outputs: ModelOutputs) -> Dimensions:
-    return Dimensions(outputs.logits.shape[1], outputs.require_features().shape[1])
-
-
-def unguarded(method: MacCal, state: State) -> MacCal:
-    return MacCal(method.dimensions).load_state({**state, "own_head": torch.zeros(())})
-
-
-def logits_of(method: Calibrator) -> Logits:
-    def logits(outputs: ModelOutputs) -> Tensor:
-        found = method.transform(outputs).calibrated
-        assert found is not None
-        return found
-
-    return logits
-
-
-def with_masks(method: MacCal, q: float, seed: int) -> MacCal:
-    """The same layers under one draw of masks, retained weights divided by q."""
-    state = method.state()
-    masks = draw_masks(state, q, torch.Generator().manual_seed(seed))
-    return unguarded(method, {**state, **{name: state[name] * mask / q for name, mask in masks.items()}})
 
 
 def vanilla(outputs: ModelOutputs, labels: Tensor, fold: int) -> Logits:

@@ -2,6 +2,7 @@
 change, as siblings after a common prompt that is computed once.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -75,9 +76,11 @@ def _with_copies(questions: NextTokenQuestions, count: int, vocabulary: int) -> 
 
 @contextmanager
 def _edited(block: torch.nn.Module, tree: TokenTree, numbers: Nodes, edits: Edits, budget: int) -> Iterator[None]:
-    ranges = tree.stretches(budget)
+    ranges, ours = tree.stretches(budget), threading.get_ident()
 
     def edit(_block: torch.nn.Module, _inputs: Any, output: Any) -> Any:
+        if threading.get_ident() != ours:  # the network answers on other threads meanwhile
+            return output
         first, last = next(ranges)  # the block runs once a range, in order
         rows = np.flatnonzero(numbers[first:last] >= 0)
         if not len(rows):

@@ -1,4 +1,5 @@
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -181,3 +182,13 @@ def test_a_folder_without_weights_is_no_model(tmp_path):
     with pytest.raises(CheckpointError, match="missing"):
         CheckpointStore(tmp_path).language_folder("0" * 64)
     assert not Path(tmp_path / "_weights").exists()
+
+
+def test_threads_that_share_a_network_do_not_feel_each_others_steps(tiny):
+    vector = torch.nn.functional.normalize(torch.randn(tiny.width, generator=torch.Generator().manual_seed(0)), dim=0)
+    made = [pipeline(tiny, DIRECTION, lambda each: each.set(ResidualStep(vector, 2, 6.0))), pipeline(tiny)]
+    alone = [each.answer(ITEMS, Readout.NEXT_TOKEN).answers.confidence for each in made]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda turn: made[turn % 2].answer(ITEMS, Readout.NEXT_TOKEN).answers, range(200)))
+    for turn, answers in enumerate(found):
+        assert answers.confidence == pytest.approx(alone[turn % 2], abs=1e-6)

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: serve demo test test-all check bench experiment format lock checkpoint train-cifar10
+.PHONY: serve demo test test-all check bench experiment format lock checkpoint checkpoint-language train-cifar10
 
 $(READY): pyproject.toml requirements.lock requirements-dev.lock docker/weights.txt
 	$(PYTHON) -m venv $(VENV)
@@ -46,6 +46,10 @@ experiment: $(READY)
 checkpoint: $(READY)
 	$(BIN)/python -m models.checkpoints.efficientnet_lite0
 	$(BIN)/python -m models.checkpoints.cifar10_resnet
+
+# Rebuilds the shipped language model's checkpoint: reads 4,400 questions, twenty minutes of a core; goes on where it was.
+checkpoint-language: $(READY)
+	$(BIN)/python -m models.checkpoints.smollm2_135m
 
 # Trains the network of cifar10-resnet, two hours on a core, and makes the checkpoint; ended, it goes on where it was.
 train-cifar10: $(READY)

@@ -16,6 +16,7 @@ DATA = {
     "efficientnet-lite0": {"report": "same source, not fitted", "shift": "**shifted set**"},
     "cifar10-resnet": {"report": "test images"},
 }
+LANGUAGE_MODEL = "smollm2-135m"
 CALIBRATORS = ("none", *calibration.CALIBRATORS)
 TITLES = {"none": "before", "temperature": "**temperature** (active)"}
 
@@ -48,6 +49,37 @@ def test_it_says_that_entropy_beats_the_second_head() -> None:
     scores = report_of("cifar10-resnet")["loss_rank"]["precisions"][0]["scores"]
     head, entropy = (f"{scores[name]['r_auroc']['value']:.3f}"[1:] for name in ("loss_rank", "entropy"))
     assert f"R-AUROC {head} against {entropy} of entropy" in README
+
+
+def language_rows() -> list[str]:
+    """What the language model reads on each set, beside one temperature for all sets."""
+    rows = []
+    for found in report_of(LANGUAGE_MODEL)["evaluations"]:
+        if found["role"] == "report":
+            before, after = found["before"], found["after"]
+            one = found["compared"]["temperature"]
+            rows.append(
+                f"| {found['data'].removesuffix('_shared')}, {found['rows']} | {before['accuracy']['value']:.3f}"
+                f" | {before['ece']:.3f} ({before['ece_floor']:.3f}) | {after['ece']:.3f} ({after['ece_floor']:.3f})"
+                f" | {one['ece']:.3f} | {before['nll']['value']:.3f} | {after['nll']['value']:.3f} |"
+            )
+    return rows
+
+
+def test_language_table_is_the_manifests() -> None:
+    rows = "\n".join(language_rows())
+    assert rows in README, f"put these rows into README.md:\n{rows}"
+
+
+@pytest.mark.slow
+def test_blocks_on_prompts_run(start_server, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:  # type: ignore[no-untyped-def]
+    server = start_server(HOWSURE_STORE=tmp_path / "store", HOWSURE_SHIPPED=LANGUAGE_MODEL)
+    monkeypatch.setenv("HOWSURE_URL", server.url)
+    blocks = re.findall(r"```py\n(.*?)```", README, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block.replace("http://127.0.0.1:8000", server.url), "README.md", "exec"), {})
+    assert "positive" in capsys.readouterr().out
 
 
 def test_python_blocks_run(server: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,7 +66,8 @@ def fit_prompts(
     candidates = {name: _fitted(name, recipe, dimensions, fitting) for name in (COMPARED, recipe.calibrator)}
     chosen = candidates[recipe.calibrator]
     scores = references(serves, recipe.prompts, chosen.transform(fitting.reading))
-    tensors = {f"{prefix}.calibrator.{name}": value for name, value in chosen.state().items()}
+    # Copies: the step's vector is that of every precision, and a file takes no tensor twice.
+    tensors = {f"{prefix}.calibrator.{name}": value.clone() for name, value in chosen.state().items()}
     for name, scored in scores.items():
         tensors |= {f"{prefix}.scores.{name}.{key}": value for key, value in scored.state().items()}
     pipeline = LanguagePipeline(serves.language, recipe.prompts, chosen, scores)

@@ -115,7 +115,7 @@ def aim_words(judged: Mapping[str, Sequence[Judged]]) -> str:
     return f"Aim of ECE at most {AIM}: {each}."
 
 
-def of_set(model: CausalLM, name: str, folder: Path, last_only: bool) -> Report:
+def of_set(model: CausalLM, name: str, folder: Path) -> Report:
     chosen = parts(name)
     fit, report = part(model, chosen.fit), part(model, chosen.report)
     curves = [curve_of(model, each) for each in (fit, report)]
@@ -124,7 +124,7 @@ def of_set(model: CausalLM, name: str, folder: Path, last_only: bool) -> Report:
     phase = correction_phase(curves[0])
     if phase is not None:
         direction = calibration_direction(fit.states, phase)
-        found: Swept = swept(model, fit, direction, [model.layers] if last_only else [phase.peak, model.layers])
+        found: Swept = swept(model, fit, direction, [phase.peak, model.layers])
         judged |= directed(model, fit, report, direction, found)
         more, findings = [sweep_table(found.points)], direction_words(model, phase, direction, found.chosen)
     if name == MMLU:
@@ -134,7 +134,7 @@ def of_set(model: CausalLM, name: str, folder: Path, last_only: bool) -> Report:
     return Report(
         f"layers_{name}",
         f"{name}, layer by layer",
-        f"python -m tests.benchmarks.language.layers --sets {name}{' --last-only' * last_only}",
+        f"python -m tests.benchmarks.language.layers --sets {name}",
         {
             "model": "SmolLM2-135M-Instruct, 4-bit weights unpacked",
             "precision": model.precision,
@@ -150,14 +150,13 @@ def of_set(model: CausalLM, name: str, folder: Path, last_only: bool) -> Report:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", nargs="+", choices=NAMES, default=NAMES)
-    parser.add_argument("--last-only", action="store_true", help="no steps after the peak's layer, which cost a pass")
     parser.add_argument("--precision", choices=list(PRECISIONS), default="bfloat16")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     torch.set_num_threads(1)
     model = smollm2(given.precision)
     for name in given.sets:
-        made = of_set(model, name, given.out, given.last_only)
+        made = of_set(model, name, given.out)
         made.write(given.out)
         print(made.markdown(), flush=True)
 

@@ -38,24 +38,30 @@ def corrected(layers):
 
 
 def test_the_step_is_studied_once_and_served(question_job, store, layers):
-    job = question_job(content=answered(corrected(layers)), method=METHOD, gate=KIND)
+    store.activate("both", 1, actor="test", reason="serves in both precisions")
+    common = {"content": answered(corrected(layers)), "model": "both", "gate": KIND}
+    job = question_job(**common, method=METHOD)
     assert job.run()["promoted"]
-    version = store.read("tiny", 2)
+    version = store.read("both", 2)
     study = version.manifest.report["layers"]
     assert study["phase"]["layers"] == [4]
     state = version.method_state("float32", "calibrator")
     assert int(state["layer"]) == study["step"]["layer"]
     assert float(state["length"]) == pytest.approx(study["step"]["length"])
-    pipeline = load_language_pipeline(store, version, CPU)
-    assert pipeline.prompt_calibrator.step.layer == study["step"]["layer"]
+    after_step = version.method_state(study["precision"], "calibrator")["temperature"]
+    assert float(after_step) == pytest.approx(study["temperature"], rel=0.1)
+    for precision in version.manifest.precisions:
+        pipeline = load_language_pipeline(store, version, CPU, precision=precision)
+        assert pipeline.prompt_calibrator.step.layer == study["step"]["layer"]
     heard = len(job.said)
     job.run("fit")
     assert not [message for message in job.said[heard:] if "layer by layer" in message.get("message", "")]
     # A calibration that follows is compared with what is read under the step, and keeps the study.
-    question_job(content=answered(corrected(layers)), method="temperature", gate=KIND).run()
-    made = store.read_manifest("tiny", 3)
+    question_job(**common, method="temperature").run()
+    made = store.read_manifest("both", 3)
     assert made.report["layers"] == study
-    before, after = (store.read_manifest("tiny", number).report["evaluations"][0] for number in (2, 3))
+    before, after = (each.report["evaluations"][2] for each in (version.manifest, made))
+    assert after["precision"] == "float32"
     assert after["active"] == before["after"]
     assert after["before"]["nll"]["value"] == pytest.approx(before["before"]["nll"]["value"])
 

@@ -19,11 +19,14 @@ serve: $(READY)
 demo: $(READY)
 	$(BIN)/howsure demo
 
+# Two workers of one thread each: most tests wait for processes to start.
+TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 test-all: $(READY)
-	$(BIN)/python -m pytest -m ""
+	$(TESTS) -m ""
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -2,8 +2,10 @@
 
 import os
 
+from models.checkpoints.shipped import IMAGE_MODELS
+
 # For the processes that tests start, too: unpacking the language model takes longer than most of them.
-os.environ["HOWSURE_SHIPPED"] = "cifar10-resnet,efficientnet-lite0"
+os.environ["HOWSURE_SHIPPED"] = ",".join(IMAGE_MODELS)
 
 pytest_plugins = [
     "tests.fixtures.jobs",

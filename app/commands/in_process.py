@@ -11,6 +11,7 @@ from app.client_replies import HowsureConnectionError, Problem
 from app.main import create_app
 from app.settings import Settings
 from app.telemetry import configure_logging
+from models.checkpoints.shipped import IMAGE_MODELS
 from models.core.errors import ModelSideError
 
 POLL_SECONDS = 0.05
@@ -20,6 +21,8 @@ POLL_SECONDS = 0.05
 async def in_process_client(settings: Settings) -> AsyncIterator[AsyncClient]:
     """Ready to score when entered. Raises HowsureConnectionError when no model can be loaded."""
     failures: list[str] = []
+    if settings.shipped is None:  # images need no language model, which takes a while to unpack
+        settings = settings.model_copy(update={"shipped": IMAGE_MODELS})
     try:
         app = create_app(settings, on_fatal=failures.append)
     except ModelSideError as error:

@@ -92,11 +92,13 @@ def load_causal_lm(folder: Path, device: torch.device, precision: str) -> Causal
     along a tree of tokens, or whose logits are not its unembedding's alone.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
     if precision not in PRECISIONS:
         raise UnsupportedError(f"precision {precision!r} is not known; use one of {', '.join(PRECISIONS)}")
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{folder} holds no converted language model: convert one into it first")
+    logging.disable_progress_bar()  # a service has no terminal
     local = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **local)

@@ -65,7 +65,9 @@ def weights_content(network: Any) -> bytes:
 
 def _network(source: str | Path) -> Any:
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # a service has no terminal
     place, options = _place(source)
     if options:
         options["quantization_config"] = _unpacked()

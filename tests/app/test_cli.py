@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from app.cli import app
 from app.keys import ApiKey, Scope, find_key
-from tests.fixtures.models import IMAGE_MODELS
+from models.checkpoints.shipped import IMAGE_MODELS
 from tests.fixtures.server import ASSETS, free_port
 
 MODEL, SHIPPED = "efficientnet-lite0", list(IMAGE_MODELS)
@@ -38,7 +38,7 @@ def process(session_store):
 
     def run(*command, **env):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HOWSURE_")}
-        environment |= {"HOWSURE_STORE": str(session_store)} | env
+        environment |= {"HOWSURE_STORE": str(session_store), "HOWSURE_SHIPPED": ",".join(SHIPPED)} | env
         return subprocess.run(
             [sys.executable, *map(str, command)], env=environment, capture_output=True, text=True, check=False
         )
@@ -267,7 +267,9 @@ def test_serve_on_a_taken_port(howsure, server):
 def test_serve_without_any_model_that_loads(process, server, session_store, tmp_path):
     shutil.copytree(session_store / MODEL, tmp_path / MODEL)
     (tmp_path / MODEL / "active.json").write_text("{")
-    done = process("-m", "app.cli", "serve", "--port", "0", "--store", tmp_path, HOWSURE_STORE="elsewhere")
+    done = process(
+        "-m", "app.cli", "serve", "--port", "0", "--store", tmp_path, HOWSURE_STORE="elsewhere", HOWSURE_SHIPPED=MODEL
+    )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"error: no model could be loaded from {tmp_path}: {MODEL}: ")
 

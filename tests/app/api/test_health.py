@@ -6,9 +6,9 @@ import uuid
 
 import pytest
 
+from models.checkpoints.shipped import IMAGE_MODELS
 from tests.fixtures.images import image_file
 from tests.fixtures.metrics import read_metrics
-from tests.fixtures.models import IMAGE_MODELS
 from tests.fixtures.problems import check_problem
 
 URL = "/v1/images/score"

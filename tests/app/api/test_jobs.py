@@ -97,12 +97,13 @@ async def test_a_job_is_taken(service, request_for):
         "promote": True,
         "gate": {"max_nll_increase": 0.0, "max_ece_increase": 0.0, "max_accuracy_drop": 0.01},
         "mac_cal": None,
+        "readout": None,
     }
     assert (card["priority"], card["created_by"], card["attempts"]) == (10, "anonymous", 0)
     assert abs(card["created_at"] - time.time()) < 30
     assert (await client.get(response.headers["location"])).json() == card
     evaluation = await client.post(URL, json=request_for("evaluate", params={"version": 1}, priority=1))
-    assert (evaluation.json()["params"], evaluation.json()["priority"]) == ({"version": 1}, 1)
+    assert (evaluation.json()["params"], evaluation.json()["priority"]) == ({"version": 1, "readout": None}, 1)
 
 
 @pytest.mark.parametrize(

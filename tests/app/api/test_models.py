@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.fixtures.models import IMAGE_MODELS
+from models.checkpoints.shipped import IMAGE_MODELS
 from tests.fixtures.problems import check_problem
 
 MODEL = "efficientnet-lite0"

@@ -13,7 +13,11 @@ def demo(session_store, server):  # the server has filled the store
 
     def run(**env):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HOWSURE_")}
-        environment |= {"HOWSURE_STORE": str(session_store), "COLUMNS": "80"} | env
+        environment |= {
+            "HOWSURE_STORE": str(session_store),
+            "HOWSURE_SHIPPED": "efficientnet-lite0",
+            "COLUMNS": "80",
+        } | env
         command = [sys.executable, "-m", "app.cli", "demo"]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 

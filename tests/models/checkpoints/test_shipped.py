@@ -7,7 +7,7 @@ import torch
 
 from models.checkpoints import package_weights as package
 from models.checkpoints.package_weights import package_weights
-from models.checkpoints.shipped import install_shipped
+from models.checkpoints.shipped import IMAGE_MODELS, install_shipped
 from models.core.checkpoint import weights_bytes
 from models.core.errors import CheckpointError, UnknownNameError
 from models.core.prompt_spec import Readout
@@ -15,7 +15,7 @@ from models.core.store import CheckpointStore
 from models.language.continuations import ChoiceItem
 from models.language.pipeline import load_language_pipeline
 from tests.fixtures import store_processes
-from tests.fixtures.models import IMAGE_MODELS, SHIPPED
+from tests.fixtures.models import SHIPPED
 
 LANGUAGE_MODEL = "smollm2-135m"
 

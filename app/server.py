@@ -12,13 +12,17 @@ from app.main import create_app
 from app.settings import Settings
 
 
+ANSWERS_END = 0.9  # of the drain time, after which uvicorn cuts connections without a word
+
+
 class Server(uvicorn.Server):
     """Differs from uvicorn's in its answer to signals; `failure` is set when the server gave up by itself."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI, unready_seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, settings: Settings) -> None:
         super().__init__(config)
         self.app = app
-        self.unready_seconds = unready_seconds
+        self.unready_seconds = settings.unready_seconds
+        self.answers_end = ANSWERS_END * settings.drain_seconds
         self.failure: str | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -28,7 +32,7 @@ class Server(uvicorn.Server):
         """
         if self.app.state.draining or self.unready_seconds == 0:
             self.force_exit = self.should_exit and sig == signal.SIGINT
-            self.should_exit = True
+            self._stop()
         else:
             timer = threading.Timer(self.unready_seconds, self._stop)
             timer.daemon = True  # a second signal must not have to wait for it
@@ -40,6 +44,8 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     def _stop(self) -> None:
+        if not self.should_exit:
+            self.app.state.generation.end_within(self.answers_end)
         self.should_exit = True
 
 
@@ -54,7 +60,7 @@ def build_server(settings: Settings) -> Server:
         server_header=False,
         timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
     )
-    server = Server(config, app, settings.unready_seconds)
+    server = Server(config, app, settings)
     return server
 
 

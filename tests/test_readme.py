@@ -82,6 +82,12 @@ def test_blocks_on_prompts_run(start_server, tmp_path, monkeypatch: pytest.Monke
     assert "positive" in capsys.readouterr().out
 
 
+def test_it_says_that_the_language_models_head_did_not_pass() -> None:
+    scores = report_of(LANGUAGE_MODEL)["loss_rank"]["precisions"][0]["scores"]
+    head, entropy = (f"{scores[name]['auroc']['value']:.3f}"[1:] for name in ("loss_rank", "entropy"))
+    assert f"AUROC of being wrong {head} against {entropy} of entropy" in " ".join(README.split())
+
+
 def test_python_blocks_run(server: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("HOWSURE_URL", server.url)  # type: ignore[attr-defined]

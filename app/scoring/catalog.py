@@ -11,12 +11,13 @@ from app.scoring.loading import Served, load_served
 from app.scoring.predictor import Predictor
 from app.scoring.prompt_predictor import PromptPredictor
 from app.settings import Settings
-from models.checkpoints.shipped import DEFAULTS, install_shipped, shipped_models
+from models.checkpoints.shipped import IMAGE_DEFAULT, LANGUAGE_DEFAULT, install_shipped, shipped_models
 from models.core.store import CheckpointStore
 
 log = logging.getLogger("howsure.catalog")
 
 Kind = TypeVar("Kind", Predictor, PromptPredictor)
+DEFAULTS: Mapping[type, str] = {Predictor: IMAGE_DEFAULT, PromptPredictor: LANGUAGE_DEFAULT}
 TAKES = {Predictor: "images: POST them to /v1/images/score", PromptPredictor: "prompts: POST them to /v1/prompts/score"}
 
 
@@ -121,15 +122,14 @@ class Catalog:
 
     def _default(self, kind: type[Served]) -> str | None:
         """As set, else the only one of the kind, or where all of them ship with the release the one meant for that."""
-        names = self._of(kind)
-        chosen = self.settings.default_model
+        names, chosen = self._of(kind), self.settings.default_model
         if chosen in names or (chosen is not None and chosen not in self.predictors):
             return chosen
-        shipped = set(shipped_models())
-        failed = any(name in self.failures for name in DEFAULTS)
-        if len(names) == 1 and not (failed and names[0] in shipped - set(DEFAULTS)):
+        shipped, meant = set(shipped_models()), DEFAULTS[kind]
+        # Another that ships must not stand in, unnoticed, for the one that could not be loaded.
+        if len(names) == 1 and not (meant in self.failures and names[0] in shipped - {meant}):
             return names[0]
-        return next((name for name in DEFAULTS if name in names and set(names) <= shipped), None)
+        return meant if meant in names and set(names) <= shipped else None
 
     def _take_up(self, model: str, number: int) -> Swap | None:
         started = time.perf_counter()

@@ -24,6 +24,7 @@ from models.language.generation.decoding import Prompt
 
 log = logging.getLogger("howsure.generation")
 
+NOT_WHOLE = "the server shut down before this answer was whole"
 LONGEST_WAIT = 60  # seconds that a caller is told to wait at most
 
 
@@ -87,6 +88,12 @@ class Generation:
             self._changed.notify_all()
         return stream
 
+    def end_within(self, seconds: float) -> None:
+        """Finish what is there, but give what is not whole by then an error: later its caller would be cut off."""
+        timer = threading.Timer(seconds, self._end, [NotReadyError(NOT_WHOLE)])
+        timer.daemon = True  # what is whole sooner must not keep the process from ending
+        timer.start()
+
     async def close(self) -> None:
         """Refuse new prompts, finish what is there within the drain time; then the rest gets an error."""
         with self._changed:
@@ -94,7 +101,7 @@ class Generation:
             self._changed.notify_all()
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join, self._settings.drain_seconds)
-        self._end(NotReadyError("the server shut down before this answer was whole"))
+        self._end(NotReadyError(NOT_WHOLE))
 
     def _loop(self) -> None:
         try:

@@ -27,7 +27,7 @@ def add_packaged_language(
 
     Raises CheckpointError when it is not the expected one, or no package is named that the weights come from.
     """
-    if expected is not None and store.weights_path(expected).with_suffix("").is_dir():
+    if expected is not None and store.has_language_folder(expected):
         return expected
     if origin is None:
         raise CheckpointError(f"{files.name}: the manifest names no package that the weights come from")

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from models.core.checkpoint import file_sha256
+from models.core.manifest import DataUse
 from models.data.questions import AskedQuestion
+from models.data.splits import fingerprint
 from models.language.multiple_choice import Question, about_subject, lettered_item
 from models.training.prompts.rows import QuestionRows
 
@@ -49,6 +51,7 @@ class Chosen:
     role: str
     rows: QuestionRows
     note: str
+    uses: tuple[DataUse, ...] = ()  # by file, where the rows are of several
 
     @property
     def digest(self) -> str:
@@ -63,12 +66,19 @@ def chosen_rows(data: Path, seed: int) -> Iterator[Chosen]:
     """First all rows to fit on, then those of each set to report on."""
     parts = [each.parts(data, seed) for each in SETS]
     fit = [pair for each, (rows, _) in zip(SETS, parts, strict=True) for pair in _named(each, rows)]
-    digest = hashlib.sha256("".join(file_sha256(data / f"{each.fit}.jsonl.gz") for each in SETS).encode()).hexdigest()
-    name = " + ".join(each.fit for each in SETS)
-    yield Chosen(name, digest, FITTED, _rows(fit), "fitted on these rows: not evidence")
+    uses = tuple(_use(each, data, rows) for each, (rows, _) in zip(SETS, parts, strict=True))
+    digest = hashlib.sha256("".join(use.sha256 for use in uses).encode()).hexdigest()
+    name = " + ".join(use.name for use in uses)
+    yield Chosen(name, digest, FITTED, _rows(fit), "fitted on these rows: not evidence", uses)
     for each, (_, rows) in zip(SETS, parts, strict=True):
         sha256 = file_sha256(data / f"{each.report}.jsonl.gz")
         yield Chosen(each.report, sha256, REPORTED, _rows(_named(each, rows)), f"task {each.task}; not fitted on")
+
+
+def _use(each: QuestionSet, data: Path, rows: Sequence[Row]) -> DataUse:
+    """So that a job that is given the file itself sees that it is no evidence."""
+    sha256 = file_sha256(data / f"{each.fit}.jsonl.gz")
+    return DataUse(each.fit, sha256, FITTED, len(rows), fingerprint([row["id"] for row in rows]))
 
 
 def _shuffled(path: Path, seed: int) -> list[Row]:
@@ -86,10 +96,12 @@ def _rows(pairs: Sequence[tuple[str, AskedQuestion]]) -> QuestionRows:
     return QuestionRows(tuple(name for name, _ in pairs), tuple(question for _, question in pairs))
 
 
-def _lettered(task: str, subject: Callable[[Row], str]) -> Callable[[Row], AskedQuestion]:
+def _lettered(task: str) -> Callable[[Row], AskedQuestion]:
+    """After MMLU's first line where the row has a subject, as the service asks a question."""
+
     def asked(row: Row) -> AskedQuestion:
         question = Question(row["question"], tuple(row["choices"]), row["answer"])
-        item = lettered_item(question, about_subject(subject(row)))
+        item = lettered_item(question, about_subject(row["subject"]) if "subject" in row else "")
         return AskedQuestion(str(item.prompt), item.choices, row["answer"], task, lettered=False)
 
     return asked
@@ -104,16 +116,10 @@ def _named_class(task: str, text: str, answer: str, classes: tuple[str, ...]) ->
 
 
 SETS = (
-    QuestionSet("mmlu", "mmlu_val", "mmlu_test_shared", 1000, _lettered("mmlu", lambda row: row["subject"])),
+    QuestionSet("mmlu", "mmlu_val", "mmlu_test_shared", 1000, _lettered("mmlu")),
+    QuestionSet("arc_easy", "arc_easy_test_shared", "arc_easy_test_shared", 300, _lettered("arc_easy")),
     QuestionSet(
-        "arc_easy", "arc_easy_test_shared", "arc_easy_test_shared", 300, _lettered("arc_easy", lambda _: "science")
-    ),
-    QuestionSet(
-        "commonsenseqa",
-        "commonsenseqa_train2500",
-        "commonsenseqa_dev_shared",
-        300,
-        _lettered("commonsenseqa", lambda _: "common sense"),
+        "commonsenseqa", "commonsenseqa_train2500", "commonsenseqa_dev_shared", 300, _lettered("commonsenseqa")
     ),
     QuestionSet(
         "sst2",

@@ -15,7 +15,8 @@ log = logging.getLogger("howsure.shipped")
 FOLDER = Path(__file__).parent
 ACTOR = "howsure"
 IMAGE_MODELS = ("cifar10-resnet", "efficientnet-lite0")
-DEFAULTS = ("efficientnet-lite0", "smollm2-135m")  # answer where no other model of the kind is there but what ships
+# What answers where no other model of the kind is there but what ships.
+IMAGE_DEFAULT, LANGUAGE_DEFAULT = "efficientnet-lite0", "smollm2-135m"
 
 
 def shipped_models() -> list[str]:

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from models.checkpoints.package_language import add_packaged_language
-from models.checkpoints.question_sets import FITTED, Chosen, chosen_rows
+from models.checkpoints.question_sets import Chosen, chosen_rows
 from models.checkpoints.shipped import FOLDER
 from models.core.checkpoint import Version, write_version
 from models.core.device import use_cores
-from models.core.manifest import BackboneRecord, DataUse
+from models.core.manifest import BackboneRecord
 from models.core.prompt_spec import PromptSpec, Readout
 from models.core.store import CheckpointStore
 from models.data.splits import split
@@ -60,8 +60,11 @@ def build(data: Path, work: Path, folder: Path) -> None:
     sha256 = add_packaged_language(store, ORIGIN, FOLDER / "weights" / NAME)
     base = unfitted_language(store, BackboneRecord(KIND, NAME, {}, sha256, ORIGIN), (PRECISION,))
     model = load_causal_lm(store.language_folder(sha256), torch.device("cpu"), PRECISION)
-    fitting, *judged = (_part(model, chosen, work / "readings") for chosen in chosen_rows(data, SEED))
+    first, *others = chosen_rows(data, SEED)
+    fitting, *judged = (_part(model, chosen, work / "readings") for chosen in (first, *others))
     version = _calibrated(base, model, fitting, judged)
+    uses = (*first.uses, *(part.part.use() for part in judged))
+    version = replace(version, manifest=replace(version.manifest, data=uses))
     folder.mkdir(parents=True, exist_ok=True)
     write_version(folder, _with_head(version, assemble_language(model, version), fitting, judged[0]))
 
@@ -87,7 +90,7 @@ def _calibrated(base: Version, model: CausalLM, fitting: PromptPart, judged: lis
 def _with_head(version: Version, serves: LanguagePipeline, fitting: PromptPart, judging: PromptPart) -> Version:
     trained, held = _head(serves, fitting)
     ranked = rank_prompts(version, serves, trained.head, fitting, judging, SEED)
-    use: dict[str, Any] = asdict(replace(_fit_use(version), role="reference"))
+    use: dict[str, Any] = asdict(replace(fitting.part.use(), role="reference"))
     origin = HeadOrigin(data=use, views=None, held_out=held, seed=SEED, best=trained.best, curve=trained.curve)
     report = head_report(trained.head, [ranked.record], LossRankGate("auroc"), origin, judging.part.note)
     return with_score(version, LOSS_RANK, None, {PRECISION: ranked}, report)
@@ -102,10 +105,6 @@ def _head(serves: LanguagePipeline, fitting: PromptPart) -> tuple[TrainedHead, i
     views = PromptViews(outputs, labels, TIMES, SEED)
     trained = train_head(views, rows, language_dimensions(serves.language), HEAD, None, lambda *told: None, held)
     return trained, len(held)
-
-
-def _fit_use(version: Version) -> DataUse:
-    return next(use for use in version.manifest.data if use.role == FITTED)
 
 
 def main() -> None:

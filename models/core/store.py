@@ -33,7 +33,7 @@ from models.core.checkpoint import (
 )
 from models.core.errors import CheckpointError, UnknownNameError
 from models.core.manifest import Manifest
-from models.core.weight_folder import add_folder, checked_folder
+from models.core.weight_folder import add_folder, checked_folder, folder_sha256
 
 MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 VERSION_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
@@ -183,6 +183,11 @@ class CheckpointStore:
     def add_language_folder(self, source: Path, *, expected: str | None = None) -> str:
         """Store a language model's files once; returns their sha256. Raises CheckpointError if it is not expected."""
         return add_folder(source, self.root / "_weights", expected=expected)
+
+    def has_language_folder(self, sha256: str) -> bool:
+        """Whether it is there and whole."""
+        folder = self.root / "_weights" / sha256
+        return folder.is_dir() and folder_sha256(folder) == sha256
 
     def language_folder(self, sha256: str) -> Path:
         """Every file of it verified. Raises CheckpointError where one is missing or damaged."""

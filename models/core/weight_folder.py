@@ -30,7 +30,9 @@ def add_folder(source: Path, root: Path, *, expected: str | None = None) -> str:
     if expected not in (None, sha256):
         raise CheckpointError(f"the files in {source} have sha256 {sha256} together, expected {expected}")
     if (root / sha256).is_dir():
-        return sha256
+        if folder_sha256(root / sha256) == sha256:
+            return sha256
+        (root / sha256).rename(root / f".{sha256}.{os.urandom(4).hex()}.damaged")  # kept: somebody may look for why
     root.mkdir(parents=True, exist_ok=True)
     beside = root / f".{sha256}.{os.urandom(4).hex()}.tmp"
     beside.mkdir()

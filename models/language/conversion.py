@@ -134,6 +134,9 @@ def _tensors(network: Any) -> dict[str, Tensor]:
 
 def _configuration(network: Any) -> dict[str, Any]:
     told: dict[str, Any] = network.config.to_dict()
+    ends = getattr(network.generation_config, "eos_token_id", None)
+    if ends is not None:  # it may know more tokens that end an answer, such as the end of a turn
+        told["eos_token_id"] = ends
     return {name: value for name, value in told.items() if name not in PASSING} | {"dtype": "bfloat16"}
 
 

@@ -3,6 +3,7 @@
 import shutil
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -83,3 +84,19 @@ def test_an_open_address_without_keys_is_refused(tmp_path):
     assert refused.process.wait(60) != 0
     assert "refusing to bind 0.0.0.0 without API keys" in refused.log.read_text()
     assert not (tmp_path / "store").exists()
+
+
+def test_an_answer_that_takes_longer_than_the_drain_time_gets_an_error(start_server, language_store):
+    settings = {"HOWSURE_STORE": language_store.root, "HOWSURE_SHIPPED": "", "HOWSURE_DRAIN_SECONDS": 3}
+    # Room for one answer at a time, so that the last of them is far from whole.
+    server = start_server(**settings, HOWSURE_CACHED_TOKENS=256, HOWSURE_QUEUE_ITEMS=1000)
+    asked = {"model": "tiny-language", "prompt": ["The sea is"] * 200, "max_tokens": 240, "temperature": 1}
+    with ThreadPoolExecutor(1) as thread:
+        answer = thread.submit(httpx.post, f"{server.url}/v1/completions", json=asked, timeout=60)
+        deadline = time.monotonic() + 20
+        while "howsure_queue_items 0.0" in httpx.get(f"{server.url}/metrics").text and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert server.stop() == 0
+        told = answer.result()
+    assert told.status_code == 503
+    assert "shut down before this answer was whole" in told.json()["error"]["message"]

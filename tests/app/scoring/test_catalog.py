@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from app.errors import InvalidError, NotFoundError, NotReadyError
-from app.scoring.catalog import Catalog
+from app.scoring.catalog import Catalog, LoadFailure
 from app.settings import Settings
 
 MODEL, OTHER = "efficientnet-lite0", "cifar10-resnet"
@@ -67,3 +67,37 @@ def test_a_store_that_cannot_be_written_is_a_failure_with_a_reason(tmp_path):
     assert catalog.loaded
     assert catalog.predictors == {}
     assert list(catalog.failures) == ["shipped checkpoints"]
+
+
+@pytest.fixture
+def both(tmp_path, plain_predictor, plain_prompt_predictor):
+    """`both(images, prompts, failed)`: a catalog that serves models of these names."""
+
+    def made(images, prompts=(), failed=(), **settings):
+        catalog = Catalog(Settings(store=tmp_path, **settings))
+        catalog.predictors = dict.fromkeys(images, plain_predictor) | dict.fromkeys(prompts, plain_prompt_predictor)
+        catalog.failures = {name: LoadFailure(name, "damaged") for name in failed}
+        catalog.loaded = True
+        return catalog
+
+    return made
+
+
+def test_images_and_prompts_have_defaults_of_their_own(both, plain_predictor, plain_prompt_predictor):
+    catalog = both([MODEL, OTHER], ["smollm2-135m"])
+    assert (catalog.get(None), catalog.get_for_prompts(None)) == (plain_predictor, plain_prompt_predictor)
+    with pytest.raises(InvalidError, match="takes prompts"):
+        catalog.get("smollm2-135m")
+    with pytest.raises(InvalidError, match="takes images"):
+        catalog.get_for_prompts(MODEL)
+    named = both([MODEL, "mine"], ["smollm2-135m", "ours"], default_model="ours")
+    assert named.get_for_prompts(None) is plain_prompt_predictor
+    with pytest.raises(InvalidError, match="name a model"):
+        named.get(None)
+
+
+def test_another_that_ships_does_not_stand_in_for_a_default_that_failed(both, plain_predictor):
+    with pytest.raises(InvalidError, match="name a model"):
+        both([OTHER], failed=[MODEL]).get(None)
+    assert both([OTHER], failed=["smollm2-135m"]).get(None) is plain_predictor, "of another kind"
+    assert both(["mine"], failed=[MODEL]).get(None) is plain_predictor, "an own model was chosen by somebody"

@@ -67,3 +67,12 @@ def test_several_processes_may_add_the_same_folder_at_once(source, tmp_path):
     assert len(set(found)) == 1
     assert checked_folder(root, found[0]).is_dir()
     assert [path.name for path in root.iterdir()] == [found[0]]
+
+
+def test_adding_again_mends_what_was_damaged(source, tmp_path):
+    sha256 = add_folder(source, tmp_path)
+    (tmp_path / sha256 / "tokenizer.json").write_bytes(b"[]")
+    assert add_folder(source, tmp_path) == sha256
+    assert (checked_folder(tmp_path, sha256) / "tokenizer.json").read_bytes() == b"{}"
+    (damaged,) = tmp_path.glob("*.damaged")
+    assert (damaged / "tokenizer.json").read_bytes() == b"[]"

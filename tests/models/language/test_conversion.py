@@ -6,9 +6,11 @@ import torch
 
 from models.core.errors import CheckpointError, UnsupportedError
 from models.language import smollm2
+from models.language.causal_lm import load_causal_lm
 from models.language.conversion import convert
+from models.language.generation.decoding import end_tokens
 from models.language.smollm2 import packaged_gguf
-from tests.models.language.tiny_model import tiny_network
+from tests.models.language.tiny_model import save_model, tiny_network
 
 
 def contents(folder):
@@ -75,3 +77,11 @@ def test_a_package_with_another_file_is_refused(tmp_path, monkeypatch):
     (tmp_path / smollm2.ORIGIN.package / smollm2.ORIGIN.file).write_bytes(b"GGUF")
     with pytest.raises(CheckpointError, match="sha256"):
         packaged_gguf()
+
+
+def test_every_token_that_ends_an_answer_is_kept(tmp_path):
+    network = tiny_network()
+    network.generation_config.eos_token_id = [1, 7, 9]
+    convert(save_model(tmp_path / "source", network), tmp_path / "model")
+    model = load_causal_lm(tmp_path / "model", torch.device("cpu"), "float32")
+    assert end_tokens(model) == {1, 7, 9}

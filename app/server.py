@@ -11,7 +11,6 @@ from fastapi import FastAPI
 from app.main import create_app
 from app.settings import Settings
 
-
 ANSWERS_END = 0.9  # of the drain time, after which uvicorn cuts connections without a word
 
 

@@ -74,6 +74,7 @@ class Settings(BaseSettings):
     max_prompt_characters: int = Field(
         200_000, ge=1, description="of one prompt with its choices; the model's context is a limit of its own"
     )
+    max_prompt_tokens: int = Field(16_384, ge=1, description="of one prompt with all of its choices")
     max_items: int = Field(64, ge=1)
 
     # labelled data

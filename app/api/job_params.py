@@ -35,11 +35,7 @@ class CalibrateParams(BaseModel):
     version: int | None = Field(None, ge=1, description="version to start from; left out: the active one")
     promote: bool = Field(True, description="make it the active version if the gate holds")
     gate: GateParams = GateParams()
-    readout: Readout | None = Field(
-        None,
-        description="of a language model: where the probability of a choice is read; left out: next_token for lettered"
-        " questions and for calibration_direction, else text",
-    )
+    readout: Readout | None = Field(None, description=f"{SERVED_READOUT}; calibration_direction has next_token alone")
     mac_cal: MacCalParams | None = Field(None, description="only with the method mac_cal; left out: its defaults")
 
     @model_validator(mode="after")

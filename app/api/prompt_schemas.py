@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from app.api.openai.added import ConsistencyOfAnswers, Uncertainty
-from app.api.openai.fields import LARGEST_SEED
+from app.api.openai.fields import EQUAL_SEEDS, LARGEST_SEED
 from app.api.schemas import FailedItem, ScoredItem, ScoreUsage
 from models.core.prompt_spec import Readout
 
@@ -15,6 +15,11 @@ CHOICES = (
     " `question` stand alone. Left out: the model answers freely"
 )
 QUESTION = "A question whose choices the server writes below it with letters, as in MMLU; it reads the letters"
+SUBJECT = (
+    'Of a question: "The following are multiple choice questions (with answers) about …" is written before it, and'
+    " after `prefix`. Left out: nothing is"
+)
+TASK = "Which task it is of, for a version that was calibrated by task. Left out: the one that `subject` names"
 READOUT = (
     "Where the probability of a choice is read. `next_token`: of its one token where the prompt ends. `text`: summed"
     " over its tokens; `text_length`: divided by how many they are; `text_unconditional`: less that of the choice after"
@@ -61,9 +66,8 @@ class PromptItem(BaseModel):
     )
     question: str | None = Field(None, description=QUESTION)
     choices: list[str] | None = Field(None, description=CHOICES)
-    task: str | None = Field(
-        None, max_length=256, description="Which task it is of, for a version that was calibrated by task"
-    )
+    subject: str | None = Field(None, min_length=1, max_length=200, description=SUBJECT)
+    task: str | None = Field(None, max_length=256, description=TASK)
 
     @model_validator(mode="after")
     def _check_content(self) -> Self:
@@ -72,6 +76,8 @@ class PromptItem(BaseModel):
             raise ValueError(f"give one of prompt, messages and question, not {' and '.join(given) or 'none of them'}")
         if self.choices is None and self.question is not None:
             raise ValueError("a question needs its choices; what is to be answered freely is a prompt")
+        if self.question is None and self.subject is not None:
+            raise ValueError("subject is for questions; leave it out, or write it into the prompt")
         if self.choices is None and self.task is not None:
             raise ValueError("task is for prompts with choices; leave it out")
         return self
@@ -97,9 +103,7 @@ class PromptsRequest(BaseModel):
         None, ge=2, le=MOST_SAMPLES, strict=True, description="Free answers drawn beside the greedy one, to be compared"
     )
     temperature: float | None = Field(None, gt=0, le=2, strict=True, description="Of the samples, 1 if not said")
-    seed: int | None = Field(
-        None, ge=-LARGEST_SEED - 1, le=LARGEST_SEED, strict=True, description="Equal seeds give equal samples"
-    )
+    seed: int | None = Field(None, ge=-LARGEST_SEED - 1, le=LARGEST_SEED, strict=True, description=EQUAL_SEEDS)
 
     @model_validator(mode="after")
     def _check_prefix(self) -> Self:

@@ -40,13 +40,15 @@ async def score_prompts(
     A prompt without choices is answered freely, with the model's own probability of each token; `samples` are drawn
     beside the answer to see how far the model agrees with itself.
 
+    A `question` with a `subject` has MMLU's first line before it, as in a job on rows that have one.
+
     What prompts with choices have in common, such as a `prefix` of solved examples, is computed once. A prompt that
     cannot be scored has an `error` in its place; when none can be scored, the response itself is the error.
     """
-    scorer.batcher.check_room()
     asked = await read_json(request, PromptsRequest)
     if len(asked.prompts) > settings.max_items:
         raise PayloadTooLargeError(f"{len(asked.prompts)} prompts, at most {settings.max_items} in a request")
+    _check_room(asked, scorer, answerer)
     predictor = catalog.get_for_prompts(asked.model)
     prompts = [_input(item, place, asked.prefix) for place, item in enumerate(asked.prompts)]
     timings = request.scope["timings"]
@@ -64,8 +66,18 @@ def _input(item: PromptItem, place: int, prefix: str) -> PromptInput:
         choices=tuple(item.choices or ()),
         lettered=item.question is not None,
         prefix=prefix,
-        task=item.task,
+        task=item.task or item.subject,  # as a row of a dataset
+        subject=item.subject,
     )
+
+
+def _check_room(asked: PromptsRequest, scorer: PromptScorer, answerer: PromptAnswerer) -> None:
+    """Of both queues, before anything waits in one of them. Raises a HowsureError."""
+    free = sum(item.choices is None for item in asked.prompts)
+    if free:
+        answerer.check_room(free, _answers(asked))
+    if rest := len(asked.prompts) - free:
+        scorer.batcher.check_room(rest)
 
 
 async def _outcomes(

@@ -28,6 +28,11 @@ class AnswersAsked:
     temperature: float = 1.0
     seed: int | None = None
 
+    @property
+    def count(self) -> int:
+        """Answers to each prompt."""
+        return 1 + self.samples
+
     def prompts(self, tokens: Sequence[int]) -> list[Prompt]:
         greedy = Prompt(tokens, Sampling(self.max_tokens, temperature=0.0, stops=self.stops))
         if not self.samples:
@@ -68,6 +73,7 @@ class PromptAnswerer:
         Raises a HowsureError that concerns the whole request: too many answers, no room in the queue, time up.
         Cancelling the call ends the answers before their next token.
         """
+        self.check_room(len(prompts), asked)
         started = time.perf_counter()
         read = await asyncio.to_thread(lambda: [self._read(predictor, given, asked) for given in prompts])
         asked_for = [prompt for found in read if not isinstance(found, HowsureError) for prompt in found]
@@ -78,6 +84,12 @@ class PromptAnswerer:
             what = outcome.code if isinstance(outcome, HowsureError) else "scored"
             self.metrics.items.labels(predictor.model, what).inc()
         return outcomes
+
+    def check_room(self, prompts: int, asked: AnswersAsked) -> None:
+        """Raises PayloadTooLargeError for more answers than could ever be admitted, else what generation raises."""
+        if (answers := prompts * asked.count) > (most := self.settings.queue_items):
+            raise PayloadTooLargeError(f"{answers} answers in a request with the samples, at most {most} allowed")
+        self.generation.check_room(answers)
 
     def _read(self, predictor: PromptPredictor, given: PromptInput, asked: AnswersAsked) -> list[Prompt] | HowsureError:
         language = predictor.pipeline.language
@@ -94,8 +106,6 @@ class PromptAnswerer:
 
     async def _answers(self, predictor: PromptPredictor, prompts: Sequence[Prompt]) -> list[Answer]:
         answers = [Answer() for prompt in prompts for _ in range(prompt.count)]
-        if len(answers) > (most := self.settings.queue_items):
-            raise PayloadTooLargeError(f"{len(answers)} answers in a request with the samples, at most {most} allowed")
         if prompts:
             stream = self.generation.ask(predictor, prompts)
             try:

@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import InvalidError, PayloadTooLargeError
+from app.settings import Settings
 from models.core.errors import DataError, UnsupportedError
 from models.core.prompt_spec import Readout
 from models.language.causal_lm import CausalLM
 from models.language.continuations import ChoiceItem, check_choices
-from models.language.multiple_choice import Question, lettered_item
+from models.language.multiple_choice import Question, asked_question
 from models.language.reading import tokens_of
 
 
@@ -19,8 +20,8 @@ from models.language.reading import tokens_of
 class PromptInput:
     """One item as it came: a text, or the messages of a conversation with their `role` and `content`.
 
-    The choices of a `lettered` text are written below it, and only their letters are read. `prefix` goes before a text.
-    Without choices it is a prompt to be answered.
+    The choices of a `lettered` text are written below it, and only their letters are read; a `subject` is named before
+    it. `prefix` goes before a text. Without choices it is a prompt to be answered.
     """
 
     name: str
@@ -29,6 +30,7 @@ class PromptInput:
     lettered: bool = False
     prefix: str = ""
     task: str | None = None
+    subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +43,16 @@ class PromptRead:
     prompt: NDArray[np.int64]
 
 
-def read_prompt(given: PromptInput, language: CausalLM, readouts: Sequence[Readout], max_characters: int) -> PromptRead:
+def read_prompt(given: PromptInput, language: CausalLM, readouts: Sequence[Readout], settings: Settings) -> PromptRead:
     """The item, to be read in the first of the ways that it allows.
 
     Raises a HowsureError that says what to send instead.
     """
-    check_characters(given, max_characters)
+    check_characters(given, settings.max_prompt_characters)
     try:
         item = _item(given, language)
         readout, tokens = _allowed(language, item, readouts)
+        _check_tokens(tokens, settings.max_prompt_tokens)
         return PromptRead(item, readout, tokens, np.array(_prompt_tokens(language, item), np.int64))
     except (DataError, UnsupportedError) as error:
         # The model's side numbers the items that it was given, which here is one.
@@ -59,7 +62,7 @@ def read_prompt(given: PromptInput, language: CausalLM, readouts: Sequence[Reado
 def check_characters(given: PromptInput, most: int) -> None:
     """Raises PayloadTooLargeError before much text is made into tokens."""
     if isinstance(given.content, str):
-        texts = [given.prefix, given.content]
+        texts = [given.prefix, given.subject or "", given.content]
     else:
         texts = [text for message in given.content for text in message.values()]
     if sum(map(len, (*texts, *given.choices))) > most:
@@ -73,18 +76,26 @@ def text_of(given: PromptInput, language: CausalLM) -> str:
     return language.chat(given.content)
 
 
+def _check_tokens(tokens: int, most: int) -> None:
+    if tokens > most:
+        raise PayloadTooLargeError(
+            f"the prompt has {tokens} tokens with all of its choices, at most {most} are allowed; shorten them or send"
+            " fewer choices"
+        )
+
+
 def _item(given: PromptInput, language: CausalLM) -> ChoiceItem:
     if given.lettered and isinstance(given.content, str):
-        return _lettered(given.content, given.choices, given.prefix)
+        return _lettered(Question(given.content, given.choices, 0), given.subject, given.prefix)
     return ChoiceItem(text_of(given, language), given.choices)
 
 
-def _lettered(question: str, choices: tuple[str, ...], prefix: str) -> ChoiceItem:
+def _lettered(question: Question, subject: str | None, prefix: str) -> ChoiceItem:
     """Checks what cannot be seen any more once the choices are letters."""
-    if not question.strip():
+    if not question.text.strip():
         raise DataError("the question is empty")
-    check_choices(choices)
-    return lettered_item(Question(question, choices, 0), prefix)
+    check_choices(question.choices)
+    return asked_question(question, subject, prefix)
 
 
 def _allowed(language: CausalLM, item: ChoiceItem, readouts: Sequence[Readout]) -> tuple[Readout, int]:

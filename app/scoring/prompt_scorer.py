@@ -136,7 +136,7 @@ class PromptScorer:
 
     def _read(self, given: PromptInput, asked: PromptsAsked) -> PromptWork:
         language = asked.predictor.pipeline.language
-        found = read_prompt(given, language, asked.readouts, self.settings.max_prompt_characters)
+        found = read_prompt(given, language, asked.readouts, self.settings)
         return PromptWork(
             predictor=asked.predictor,
             item=found.item,

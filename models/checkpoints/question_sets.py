@@ -17,7 +17,7 @@ from models.core.checkpoint import file_sha256
 from models.core.manifest import DataUse
 from models.data.questions import AskedQuestion
 from models.data.splits import fingerprint
-from models.language.multiple_choice import Question, about_subject, lettered_item
+from models.language.multiple_choice import Question, asked_question
 from models.training.prompts.rows import QuestionRows
 
 FITTED, REPORTED = "fit", "report"
@@ -101,7 +101,7 @@ def _lettered(task: str) -> Callable[[Row], AskedQuestion]:
 
     def asked(row: Row) -> AskedQuestion:
         question = Question(row["question"], tuple(row["choices"]), row["answer"])
-        item = lettered_item(question, about_subject(row["subject"]) if "subject" in row else "")
+        item = asked_question(question, row.get("subject"))
         return AskedQuestion(str(item.prompt), item.choices, row["answer"], task, lettered=False)
 
     return asked

@@ -1,7 +1,9 @@
 """Questions out of a .jsonl file, an object a line, in one of two forms.
 
-{"prompt", "choices", "answer", "task"?}               asked as it is: a choice follows the prompt
-{"question", "choices", "answer", "subject" | "task"?}  MMLU's form: the choices are lettered below the question
+{"prompt", "choices", "answer", "task"?}                 asked as it is: a choice follows the prompt
+{"question", "choices", "answer", "subject"?, "task"?}  MMLU's form: the choices are lettered below the question
+
+A row without a task is of the task that its subject names.
 """
 
 import json
@@ -16,15 +18,24 @@ from models.data.json_lines import json_lines
 from models.data.limits import DataLimits
 from models.data.questions import FEWEST_CHOICES, MOST_CHOICES, MOST_LETTERS, AskedQuestion, QuestionDataset
 
-LONGEST_TASK = 200  # characters
+NAMES = ("task", "subject")  # the first one given is the row's task
+LONGEST_NAME = 200  # characters
 FORMS = {False: "prompt", True: "question"}
 
 
 def holds_questions(path: Path, limits: DataLimits) -> bool:
-    """Whether the first object of the file has `choices` and no `logits`. Raises DataError."""
-    objects = (_parsed(line) for _, line in json_lines(path, limits))
-    first = next((found for found in objects if isinstance(found, dict)), {})
-    return "choices" in first and "logits" not in first
+    """As the first object tells that has `choices` (questions) or `logits` (outputs); a bad row before it has no say.
+
+    Where no object has either, a `prompt` or a `question` of any of them tells. Raises DataError.
+    """
+    asked = False
+    for fields in (_parsed(line) for _, line in json_lines(path, limits)):
+        if not isinstance(fields, dict):
+            continue
+        if "choices" in fields or "logits" in fields:
+            return "logits" not in fields
+        asked = asked or "prompt" in fields or "question" in fields
+    return asked
 
 
 def read_questions(source: Source, path: Path, limits: DataLimits) -> QuestionDataset:
@@ -41,7 +52,7 @@ class _Rows:
     def __init__(self) -> None:
         self.questions: dict[str, AskedQuestion] = {}
         self.findings = Findings()
-        self._seen: dict[tuple[str, tuple[str, ...]], str] = {}
+        self._seen: dict[tuple[str, frozenset[str]], str] = {}
         self._lettered: bool | None = None
 
     def add(self, row: str, fields: Any) -> None:
@@ -53,7 +64,7 @@ class _Rows:
             self.findings.add(row, reason)
             return
         self.questions[row] = question
-        self._seen[question.text, question.choices] = row
+        self._seen[_what_is_asked(question)] = row
         self._lettered = question.lettered
 
     def _why_not_beside(self, question: AskedQuestion) -> str:
@@ -61,8 +72,13 @@ class _Rows:
             own, others = FORMS[question.lettered], FORMS[not question.lettered]
             return f"has `{own}`, but the rows before it `{others}`: upload the two forms as two files"
         # The same question among the rows that are fitted on and those that are reported on would be a leak.
-        first = self._seen.get((question.text, question.choices))
+        first = self._seen.get(_what_is_asked(question))
         return f"the same as {first}" if first else ""
+
+
+def _what_is_asked(question: AskedQuestion) -> tuple[str, frozenset[str]]:
+    """Equal for one question with other spacing, or with its choices in another order."""
+    return " ".join(question.text.split()), frozenset(question.choices)
 
 
 def _parsed(line: str) -> Any:
@@ -79,13 +95,10 @@ def _question(fields: dict[str, Any]) -> AskedQuestion:
         text=fields["question"] if "question" in fields else fields["prompt"],
         choices=choices,
         answer=choices.index(answer) if isinstance(answer, str) else answer,
-        task=_task(fields),
+        task=next((fields[name] for name in NAMES if fields.get(name) is not None), None),
         lettered="question" in fields,
+        subject=fields.get("subject"),
     )
-
-
-def _task(fields: dict[str, Any]) -> Any:
-    return next((fields[name] for name in ("subject", "task") if fields.get(name) is not None), None)
 
 
 def _why_no_row(fields: Any) -> Iterator[str]:
@@ -100,9 +113,10 @@ def _why_no_row(fields: Any) -> Iterator[str]:
         yield f"`{name}` must be a text that is not empty"
     yield from _why_no_choices(fields.get("choices"), MOST_LETTERS if name == "question" else MOST_CHOICES)
     yield from _why_no_answer(fields.get("answer"), fields["choices"])
-    task = _task(fields)
-    if task is not None and not (_is_text(task) and 0 < len(task) <= LONGEST_TASK and task.isprintable()):
-        yield f"its task must be 1 to {LONGEST_TASK} printable characters"
+    for name in NAMES:
+        given = fields.get(name)
+        if given is not None and not (_is_text(given) and 0 < len(given) <= LONGEST_NAME and given.isprintable()):
+            yield f"its {name} must be 1 to {LONGEST_NAME} printable characters"
 
 
 def _why_no_choices(choices: Any, most: int) -> Iterator[str]:

@@ -15,7 +15,8 @@ class AskedQuestion:
     """`answer` is the place of the right choice.
 
     The `text` of a `lettered` one is a question without its choices, which are to be put below it as A, B, …; else it
-    is the whole prompt, and one of the choices follows it as it is.
+    is the whole prompt, and one of the choices follows it as it is. The `subject` is named before a lettered one, and
+    the `task` is what it has a temperature by.
     """
 
     text: str
@@ -23,6 +24,7 @@ class AskedQuestion:
     answer: int
     task: str | None
     lettered: bool
+    subject: str | None = None
 
 
 class QuestionDataset(Dataset):

@@ -15,6 +15,7 @@ from models.core.prompt_spec import PromptSpec
 from models.language.reading import Reading, ResidualStep
 
 DIRECTION, TASK_TEMPERATURE = "calibration_direction", "task_temperature"
+FEWEST_OF_TASK = 20  # rows. Ours: of fewer a temperature of their own is mostly noise
 
 
 class PromptCalibrator(ABC):

@@ -95,6 +95,11 @@ def read_continuations(
     return ReadContinuations(sums, counts.float(), states[torch.from_numpy(firsts)].float())
 
 
+def without_question(item: ChoiceItem) -> ChoiceItem:
+    """The choices after the same few words that say nothing of the question."""
+    return ChoiceItem(ANSWER_CONTEXT, item.choices)
+
+
 def _log_probabilities(unembedding: nn.Linear, states: Tensor, rows: Nodes, targets: Nodes) -> Tensor:
     """(T,) float32: of token targets[t] after states[rows[t]]."""
     order = np.argsort(rows, kind="stable")
@@ -114,8 +119,8 @@ def _logits(unembedding: nn.Linear, states: Tensor) -> Iterator[tuple[int, Tenso
 
 
 def _unconditional(model: CausalLM, items: Sequence[ChoiceItem], budget: int) -> Tensor:
-    """(S,): of every choice after the same few words that say nothing of the question."""
-    bare = item_continuations(model, [ChoiceItem(ANSWER_CONTEXT, item.choices) for item in items])
+    """(S,): of every choice without its question."""
+    bare = item_continuations(model, [without_question(item) for item in items])
     return read_continuations(model, [each for choices in bare for each in choices], budget).log_probabilities
 
 

@@ -30,6 +30,14 @@ def lettered_item(question: Question, introduction: str = "", shots: Sequence[Qu
     return ChoiceItem(f"{introduction}{solved}{_asked(question)}", letters(len(question.choices)))
 
 
+def asked_question(question: Question, subject: str | None, prefix: str = "") -> ChoiceItem:
+    """As a job and a request both ask it: `about_subject` where a subject is given, and else nothing, before it.
+
+    `prefix` goes before all of that.
+    """
+    return lettered_item(question, prefix + (about_subject(subject) if subject else ""))
+
+
 def about_subject(subject: str) -> str:
     """MMLU's first line, for a subject as its files name it."""
     return f"The following are multiple choice questions (with answers) about {subject.replace('_', ' ')}.\n\n"

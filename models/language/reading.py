@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from models.core.outputs import ModelOutputs
 from models.core.prompt_spec import Readout
 from models.language.causal_lm import CausalLM
-from models.language.choices import Normalisation, score_next_token, score_texts
+from models.language.choices import Normalisation, score_next_token, score_texts, without_question
 from models.language.continuations import MOST_CHOICES, ChoiceItem, item_continuations
 from models.language.edits import Edits, edited_states
 from models.language.next_token import answer_outputs, next_token_questions
@@ -72,9 +72,14 @@ def read_items(
 
 
 def tokens_of(model: CausalLM, item: ChoiceItem, readout: Readout) -> int:
-    """How many tokens the item is alone. Raises DataError for one that cannot be read so."""
+    """How many go through the network for the item alone. Raises DataError for one that cannot be read so."""
     if readout is Readout.NEXT_TOKEN:
         return len(next_token_questions(model, [item]).tree.tokens)
+    read = [item, without_question(item)] if readout is Readout.TEXT_UNCONDITIONAL else [item]
+    return sum(_text_tokens(model, each) for each in read)
+
+
+def _text_tokens(model: CausalLM, item: ChoiceItem) -> int:
     choices = item_continuations(model, [item])[0]
     prompt = min(choice.begin for choice in choices)
     return prompt + sum(len(choice.tokens) - prompt for choice in choices)

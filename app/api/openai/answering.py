@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -33,7 +33,9 @@ class Asked:
 
     @property
     def fingerprint(self) -> str:
-        """Equal ones give equal answers to equal seeds."""
+        """Equal ones give equal answers to equal seeds in float32; in bfloat16 up to rounding, which the company may
+        change.
+        """
         return f"{self.predictor.model}-{self.predictor.version}-{self.predictor.pipeline.language.precision}"
 
     @property
@@ -69,16 +71,20 @@ async def ask(
             raise InvalidError(str(error)) from error
 
     found = await asyncio.to_thread(prompts)
-    if (answers := count * len(found)) > settings.queue_items:
-        raise PayloadTooLargeError(f"{answers} answers in a request, at most {settings.queue_items} allowed")
     stream = generation.ask(predictor, found)
     return Asked(f"{prefix}-{uuid.uuid4().hex}", int(time.time()), predictor, found, stream)
 
 
-def check_characters(settings: Settings, texts: Sequence[str]) -> None:
-    """Raises PayloadTooLargeError before much text is made into tokens."""
-    if sum(map(len, texts)) > (most := settings.max_prompt_characters):
+def check_characters(settings: Settings, parts: Iterable[Sized]) -> None:
+    """Raises PayloadTooLargeError before much text is made into tokens; a token that was sent counts as a character."""
+    if sum(map(len, parts)) > (most := settings.max_prompt_characters):
         raise PayloadTooLargeError(f"the prompt is longer than {most} characters")
+
+
+def check_answers(settings: Settings, answers: int) -> None:
+    """Raises PayloadTooLargeError for more than could ever be admitted."""
+    if answers > settings.queue_items:
+        raise PayloadTooLargeError(f"{answers} answers in a request, at most {settings.queue_items} allowed")
 
 
 async def whole_answers(request: Request, asked: Asked) -> list[Answer]:

@@ -33,6 +33,7 @@ Stops = Annotated[
     BeforeValidator(_one_or_several),
     WithJsonSchema(STOP_SCHEMA),
 ]
+EQUAL_SEEDS = "Equal seeds give equal answers in float32; in bfloat16 up to rounding, which the company may change"
 Unsupported = Annotated[Any, only()]
 NOT = "Not supported"
 
@@ -55,7 +56,7 @@ class GenerationBody(BaseModel):
     temperature: float | None = Field(None, ge=0, le=2, description="0: always the most probable token; 1 if not said")
     top_p: float | None = Field(None, ge=0, le=1, description="Only of the likeliest tokens with so much probability")
     n: int | None = Field(None, ge=1, le=MOST_ANSWERS, description="Answers a prompt; it is read once for all of them")
-    seed: int | None = Field(None, ge=-LARGEST_SEED - 1, le=LARGEST_SEED, description="Equal seeds give equal answers")
+    seed: int | None = Field(None, ge=-LARGEST_SEED - 1, le=LARGEST_SEED, description=EQUAL_SEEDS)
     stop: Stops | None = Field(None, description="An answer ends before the first of these")
     stream: bool | None = None
     stream_options: StreamOptions | None = None

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.body import read_json
 from app.api.deps import CatalogDep, GenerationDep, SettingsDep, require
-from app.api.openai.answering import ask, check_characters, whole_answers
+from app.api.openai.answering import ask, check_answers, check_characters, whole_answers
 from app.api.openai.chat_reply import ChatChunks, ChatCompletion, chat_completion
 from app.api.openai.chat_request import ChatMessage, ChatRequest, ResponseFormat
 from app.api.openai.completion_reply import Completion, CompletionChunks, completion
@@ -32,11 +32,14 @@ async def create_chat_completion(
     """
     generation.check_room()
     body = await read_json(request, ChatRequest)
-    check_characters(settings, [message.content for message in body.messages])
+    check_answers(settings, body.answers)
+    check_characters(settings, [part for message in body.conversation for part in message.values()])
     sampling = body.sampling(settings, body.max_tokens or body.max_completion_tokens, body.top_logprobs or 0)
 
     def read(language: CausalLM) -> Sequence[Sequence[int]]:
-        return [language.encode(language.chat(body.conversation))]
+        text = language.chat(body.conversation)
+        check_characters(settings, [text])  # again: the template writes something around every message
+        return [language.encode(text)]
 
     predictor = catalog.get_for_prompts(body.model)
     asked = await ask(generation, settings, predictor, read, sampling, body.answers, "chatcmpl")
@@ -57,7 +60,8 @@ async def create_completion(
     """
     generation.check_room()
     body = await read_json(request, CompletionRequest)
-    check_characters(settings, [prompt for prompt in body.prompt if isinstance(prompt, str)])
+    check_answers(settings, body.answers * len(body.prompt))
+    check_characters(settings, body.prompt)
     sampling = body.sampling(settings, body.max_tokens or DEFAULT_TOKENS, body.logprobs or 0)
 
     def read(language: CausalLM) -> Sequence[Sequence[int]]:

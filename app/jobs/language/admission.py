@@ -1,5 +1,6 @@
 """Refuses a job on a language model before it is queued where it could only fail."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from app.datasets.record import DatasetRecord
@@ -8,7 +9,7 @@ from app.jobs.language.readouts import is_fitted
 from app.jobs.refusals import check_rows, refusal
 from models.core.manifest import Manifest
 from models.core.prompt_spec import Readout
-from models.language.calibrators import DIRECTION, TASK_TEMPERATURE
+from models.language.calibrators import DIRECTION, FEWEST_OF_TASK, TASK_TEMPERATURE
 
 TYPES = ("calibrate", "loss_rank", "evaluate")
 
@@ -36,8 +37,20 @@ def _check_method(record: DatasetRecord, job: Any) -> None:
         raise refusal("/params/method", detail)
     if method == DIRECTION and readout not in (None, Readout.NEXT_TOKEN):
         raise refusal("/params/readout", f"{DIRECTION} changes the next token alone: leave the readout out")
-    if method == TASK_TEMPERATURE and record.tasks == {}:
-        detail = f"{TASK_TEMPERATURE} needs rows with a `task` or `subject`, and {record.id} has none"
+    if method == TASK_TEMPERATURE and record.tasks is not None:
+        _check_tasks(record.id, record.tasks)
+
+
+def _check_tasks(dataset: str, tasks: Mapping[str, int]) -> None:
+    """`tasks` has the good rows of each, of which the job fits on a share only."""
+    if not tasks:
+        detail = f"{TASK_TEMPERATURE} needs rows with a `task` or `subject`, and {dataset} has none"
+        raise refusal("/params/method", detail)
+    if max(tasks.values()) < FEWEST_OF_TASK:
+        detail = (
+            f"{TASK_TEMPERATURE} fits on at least {FEWEST_OF_TASK} rows of a task, and the largest of {dataset} has"
+            f" {max(tasks.values())}: send more rows, or use temperature"
+        )
         raise refusal("/params/method", detail)
 
 

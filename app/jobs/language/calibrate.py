@@ -3,10 +3,11 @@
 Each stage leaves files in the job's folder, so that it can be begun again wherever it was interrupted.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from app.jobs.calibrate import tell, unjudged
+from app.jobs.calibrate import tell
 from app.jobs.language.direction import Studied, studied_direction
 from app.jobs.language.methods import AUTO
 from app.jobs.language.prompt_bench import PromptBench, Readings
@@ -50,7 +51,7 @@ def fit_candidate(context: StageContext) -> dict[str, Any]:
         fitted[precision] = fit_prompts(recipe, read.serves, fitting, [judged])
     assert recipe is not None
     evaluations = [row for result in fitted.values() for row in result.evaluations]
-    gate = Gate(**context.spec.params["gate"]).judge(evaluations)
+    gate = _gate(bench, recipe, evaluations)
     extra = _extra(bench, recipe, selection, study) | {"gate": gate}
     keep(context, prompt_version(bench.version, recipe, fitted, extra))
     tell(context, evaluations, gate)
@@ -58,7 +59,7 @@ def fit_candidate(context: StageContext) -> dict[str, Any]:
 
 
 def _bench(context: StageContext) -> PromptBench:
-    return PromptBench(context, lambda _, data: calibrated_readout(context.spec.params, data))
+    return PromptBench(context, lambda manifest, data: calibrated_readout(context.spec.params, manifest, data))
 
 
 def _share(bench: PromptBench) -> float:
@@ -96,7 +97,7 @@ def _extra(
 ) -> dict[str, Any]:
     """Parts of the report beside the evaluations; what the calibrator does not touch is that of the base version."""
     manifest, report = bench.version.manifest, bench.version.manifest.report
-    extra: dict[str, Any] = {"base": bench.bench.base, "unjudged": [*unjudged(bench.bench), *_unread(bench)]}
+    extra: dict[str, Any] = {"base": bench.bench.base, "unjudged": [f"{each}." for each in _lost(bench, recipe)]}
     if selection is not None:
         extra["selection"] = asdict(selection)
     if LossRank.name in scores_for(manifest.prompts, manifest.scores, recipe.prompts):
@@ -106,12 +107,24 @@ def _extra(
     return extra
 
 
-def _unread(bench: PromptBench) -> list[str]:
-    """What is lost with a version that reads choices in another way than the base version was fitted for."""
-    before = bench.version.manifest.prompts
-    if before is None or before.readout is bench.readout:
-        return []
-    return [
-        f"Version {bench.bench.base} was fitted for choices read as {before.readout}; this one is for {bench.readout}"
-        " alone, and has no trained score."
-    ]
+def _gate(bench: PromptBench, recipe: PromptRecipe, evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Does not hold by itself where something is lost that no figure weighs."""
+    judged = Gate(**bench.context.spec.params["gate"]).judge(evaluations)
+    lost = [f"{each}: activate it by hand if that is meant" for each in _lost(bench, recipe)]
+    return judged | {"held": judged["held"] and not lost, "reasons": [*judged["reasons"], *lost]}
+
+
+def _lost(bench: PromptBench, recipe: PromptRecipe) -> list[str]:
+    """What the base version has and the candidate has not."""
+    before, base, told = bench.version.manifest.prompts, bench.bench.base, list[str]()
+    if before is None:
+        return told
+    if before.readout is not bench.readout:
+        told.append(
+            f"Version {base} reads choices as {before.readout}, it cannot be compared with one for {bench.readout},"
+            " which has no trained score"
+        )
+    if tasks := [task for task in before.tasks if task not in recipe.prompts.tasks]:
+        share = f"{len(tasks)} of {len(before.tasks)}"
+        told.append(f"{share} tasks of version {base} have no temperature of their own any more: {', '.join(tasks)}")
+    return told

@@ -10,10 +10,14 @@ from app.jobs.language.prompt_bench import PromptBench, Readings
 from models.core.atomic import write_json
 from models.core.device import choose_precision, on_cores
 from models.core.errors import DataError
+from models.data.splits import split
 from models.language.layer_study import LayerStudy, study_layers
 from models.language.reading import ResidualStep
+from models.training.build import Part
+from models.training.prompts.rows import QuestionRows
 
 FOLDER = "study"
+MOST_STUDIED = 1000  # rows of each part. Ours: their residual streams after every layer are held in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ def studied_direction(bench: PromptBench, begin: float, share: float) -> Studied
     precision = choose_precision(bench.bench.device, bench.precisions)
     study = _studied(bench, bench.read(bench.serving(precision)), begin, share)
     if study.step is None:
+        _tell(bench, study)
         raise DataError(
             f"{study.reason}; nothing was changed. Calibrate {bench.bench.spec.model} with another method, such as"
             " temperature"
@@ -48,8 +53,9 @@ def studied_direction(bench: PromptBench, begin: float, share: float) -> Studied
 
 
 def _studied(bench: PromptBench, read: Readings, begin: float, share: float) -> LayerStudy:
-    bench.context.log(f"studying the layers in {read.precision}")
-    fitting, judged = (bench.rows.named(each.part.names) for each in bench.fit_and_report(read))
+    fitting, judged = (_sampled(bench, each.part) for each in bench.fit_and_report(read))
+    told = f"{len(fitting)} rows to fit on and {len(judged)} to report on"
+    bench.context.log(f"studying the layers in {read.precision} on {told}, at most {MOST_STUDIED} each")
     with on_cores(bench.bench.settings.cores):
         return study_layers(
             read.serves.language,
@@ -60,3 +66,19 @@ def _studied(bench: PromptBench, read: Readings, begin: float, share: float) -> 
             seed=bench.context.spec.params["seed"],
             told=lambda done, what: bench.context.report(begin + share * done, what),
         )
+
+
+def _sampled(bench: PromptBench, part: Part) -> QuestionRows:
+    """All rows of the part, or as many of them by the seed as are studied at most."""
+    if len(part.names) <= MOST_STUDIED:
+        return bench.rows.named(part.names)
+    (names,) = split(part.names, bench.context.spec.params["seed"], MOST_STUDIED)
+    return bench.rows.named(names)
+
+
+def _tell(bench: PromptBench, study: LayerStudy) -> None:
+    """A table of the layers into the job's log, which is all that stays of a study that no version is made from."""
+    for part, curve in study.curves.items():
+        bench.context.log(f"part {part}, {study.rows[part]} rows: layer, accuracy, confidence, ECE")
+        for each in curve:
+            bench.context.log(f"{each.layer:>3}  {each.accuracy:.3f}  {each.confidence:.3f}  {each.ece:.3f}")

@@ -14,15 +14,15 @@ def is_fitted(manifest: Manifest) -> bool:
     return manifest.calibrator is not None or bool(manifest.scores)
 
 
-def calibrated_readout(params: Mapping[str, Any], data: QuestionDataset) -> Readout:
-    """Of a job `calibrate`: the calibration direction is one of the next token, whatever the rows."""
-    if params["readout"] is not None:
-        return Readout(params["readout"])
-    return Readout.NEXT_TOKEN if params["method"] == DIRECTION else _of_rows(data)
+def calibrated_readout(params: Mapping[str, Any], manifest: Manifest, data: QuestionDataset) -> Readout:
+    """Of a job `calibrate`: the calibration direction is one of the next token, whatever version and rows."""
+    if params["readout"] is None and params["method"] == DIRECTION:
+        return Readout.NEXT_TOKEN
+    return served_readout(params, manifest, data)
 
 
 def served_readout(params: Mapping[str, Any], manifest: Manifest, data: QuestionDataset) -> Readout:
-    """Of a job that goes on with the version's calibrator: the version's own, unless it is not fitted for any."""
+    """The version's own, so that what was fitted for it stays or can be compared; by the rows where nothing was."""
     if params["readout"] is not None:
         return Readout(params["readout"])
     if is_fitted(manifest) and manifest.prompts is not None:

@@ -136,16 +136,16 @@ def fitted(model: CausalLM, prompt: Prompt, budget: int) -> Prompt:
     UnsupportedError for a model whose tokens are not bytes of text.
     """
     token_bytes(model.tokenizer)
-    most = min(model.context, budget // prompt.count)
+    most, vocabulary = min(model.context, budget // prompt.count), model.vocabulary
     if not prompt.tokens:
         raise DataError("the prompt is empty; send at least one token of text")
-    if not all(0 <= token < model.vocabulary for token in prompt.tokens):
-        raise DataError(f"the prompt has tokens outside 0..{model.vocabulary - 1}")
     if len(prompt.tokens) >= most:
         reason = f"the model's context is {model.context} tokens"
         if most < model.context:
             reason = f"{prompt.count} answers have room for {most} tokens each, {reason}"
         raise DataError(f"the prompt has {len(prompt.tokens)} tokens, which leaves no room to answer: {reason}")
+    if not all(0 <= token < vocabulary for token in prompt.tokens):
+        raise DataError(f"the prompt has tokens outside 0..{vocabulary - 1}")
     room = min(prompt.sampling.max_tokens, most - len(prompt.tokens))
     return replace(prompt, sampling=replace(prompt.sampling, max_tokens=room))
 

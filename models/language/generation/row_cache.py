@@ -1,12 +1,9 @@
 """Keys and values of the sequences that step together, a row each."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    pass
 
 
 class RowCache:

@@ -10,6 +10,7 @@ from torch import Tensor
 from models.core.errors import DataError
 
 MOST_ALTERNATIVES, MOST_STOPS = 20, 4  # as in OpenAI's interface
+COLDEST = 1e-300  # Ours: the reciprocal, by which a GPU may multiply, is finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +18,9 @@ class Sampling:
     """What is asked of one prompt's answers.
 
     `temperature` 0 takes the most probable token. `top_p` keeps the smallest set of tokens that has this much of the
-    probability (nucleus sampling, Holtzman et al. 2020, arXiv 1904.09751, 3.1). Equal seeds give equal answers. An
-    answer ends before the first of `stops`. Raises DataError for values that mean nothing.
+    probability (nucleus sampling, Holtzman et al. 2020, arXiv 1904.09751, 3.1). Equal seeds give equal answers in
+    float32; in bfloat16 up to rounding, which the company may change. An answer ends before the first of `stops`.
+    Raises DataError for values that mean nothing.
     """
 
     max_tokens: int
@@ -51,7 +53,7 @@ def draw(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
 
     One random number picks a place in the cumulative distribution, so rounding of the logits hardly ever changes it.
     """
-    probabilities = (logits.double() / sampling.temperature).softmax(dim=0)
+    probabilities = ((logits.double() - logits.max()) / max(sampling.temperature, COLDEST)).softmax(dim=0)
     if sampling.top_p < 1:
         probabilities = _nucleus(probabilities, sampling.top_p)
     cumulative = probabilities.cumsum(dim=0)

@@ -13,6 +13,7 @@ from models.core.method import Dimensions
 from models.core.outputs import ModelOutputs
 from models.core.prompt_spec import PromptSpec
 from models.language.calibrators import (
+    FEWEST_OF_TASK,
     OF_LOGITS,
     TASK_TEMPERATURE,
     CalibrationDirection,
@@ -23,8 +24,6 @@ from models.language.calibrators import (
 )
 from models.language.reading import Reading, ResidualStep
 from models.training.select import Selection, compared
-
-FEWEST_OF_TASK = 20  # ours: of fewer rows a temperature of their own is mostly noise
 
 
 def fit_calibrator(

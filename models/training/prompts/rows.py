@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.data.questions import AskedQuestion, QuestionDataset
 from models.language.continuations import ChoiceItem
-from models.language.multiple_choice import Question, about_subject, lettered_item
+from models.language.multiple_choice import Question, asked_question
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ class QuestionRows:
 
 
 def asked_item(question: AskedQuestion) -> ChoiceItem:
-    """A lettered question after MMLU's first line where its task is known, without solved examples."""
+    """Without solved examples."""
     if not question.lettered:
         return ChoiceItem(question.text, question.choices)
-    introduction = about_subject(question.task) if question.task else ""
-    return lettered_item(Question(question.text, question.choices, question.answer), introduction)
+    return asked_question(Question(question.text, question.choices, question.answer), question.subject)

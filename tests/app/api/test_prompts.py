@@ -4,13 +4,18 @@ import json
 import math
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import httpx
 import pytest
+import torch
 
-from models.core.prompt_spec import Readout
+from app.scoring.prompt_predictor import PromptPredictor
+from models.core.prompt_spec import PromptSpec, Readout
+from models.language.calibrators import TASK_TEMPERATURE, prompt_calibrator
 from models.language.continuations import ChoiceItem
+from models.language.pipeline import LanguagePipeline, language_dimensions
 from tests.fixtures.formed import served
 from tests.fixtures.metrics import read_metrics
 from tests.fixtures.problems import check_problem
@@ -81,6 +86,32 @@ def test_a_question_gives_the_text_of_its_choice_and_is_read_by_its_letter(post)
     assert {name: value for name, value in asked.items() if name not in differing} == {
         name: value for name, value in by_hand.items() if name not in differing
     }
+
+
+def test_a_subject_is_written_before_its_question(post, prompt_predictor):
+    asked = {"question": "What is blue?", "choices": ["the sea", "the sand"], "subject": "high_school_geography"}
+    line = "The following are multiple choice questions (with answers) about high school geography.\n\n"
+    written = f"{line}What is blue?\nA. the sea\nB. the sand\nAnswer:"
+    tokens = len(prompt_predictor.pipeline.language.encode(written))
+    response = post(asked)
+    assert response.json()["usage"]["tokens"] == tokens
+    by_hand = item_of(post({"prompt": written, "choices": [" A", " B"]}))
+    assert item_of(response)["confidence"] == pytest.approx(by_hand["confidence"], abs=1e-6)
+
+
+def test_a_question_without_a_task_is_of_the_task_that_its_subject_names(prompt_predictor):
+    language, spec = prompt_predictor.pipeline.language, PromptSpec(Readout.NEXT_TOKEN, ("geography",))
+    by_task = prompt_calibrator(TASK_TEMPERATURE, language_dimensions(language), spec)
+    by_task.load_state({"temperatures": torch.tensor([4.0, 1.0])})
+    pipeline = LanguagePipeline(language, spec, by_task, {})
+    asked = {"question": "What is blue?", "choices": ["the sea", "the sand"], "subject": "geography"}
+    prompts = [asked, {**asked, "task": "geography"}, {**asked, "task": "another"}]
+    with served(PromptPredictor("tiny-language", 2, prompt_predictor.manifest, pipeline)) as url:
+        found = httpx.post(url + URL, json={"prompts": prompts}, timeout=60).json()["data"]
+    without, named, other = (item["confidence"] for item in found)
+    assert without == pytest.approx(named, abs=1e-6)
+    assert other == pytest.approx(found[0]["raw_confidence"], abs=1e-6)
+    assert other > without + 0.01
 
 
 def test_a_conversation_goes_through_the_chat_template(post):
@@ -175,6 +206,7 @@ PROMPT = b'{"prompts": [{"prompt": "x", "choices": [" A", " B"]'
         b'{"prompts": [{"choices": [" A", " B"]}]}',
         b'{"prompts": [{"question": "x"}]}',
         b'{"prompts": [{"prompt": "x", "task": "t"}]}',
+        b'{"prompts": [{"prompt": "x", "subject": "s", "choices": [" A", " B"]}]}',
         b'{"prompts": [{"prompt": "x", "question": "x", "choices": [" A", " B"]}]}',
         b'{"prompts": [{"prompt": 5, "choices": [" A", " B"]}]}',
         b'{"prompts": [{"prompt": "x", "choices": " A"}]}',
@@ -257,6 +289,24 @@ def test_free_answers_with_samples(post, prompt_predictor):
 def test_server_timing_names_the_stages(post):
     stages = dict(entry.split(";dur=") for entry in post(SKY).headers["server-timing"].split(", "))
     assert float(stages["tokenise"]) <= float(stages["score"]) <= float(stages["total"])
+
+
+def test_prompts_with_choices_and_answers_have_a_queue_each_and_both_need_room_before_any_begins(held):
+    with served(held, queue_items=4, max_items=4) as url, ThreadPoolExecutor(1) as other:
+
+        def post(*prompts, **fields):
+            return httpx.post(url + URL, json={"prompts": prompts, **fields}, timeout=30)
+
+        waiting = other.submit(post, *[SKY] * 4)
+        assert held.begun.wait(10)
+        check_problem(post(SKY), 429, "queue_full")
+        assert post({"prompt": "x"}, max_tokens=1).status_code == 200
+        held.go.set()
+        assert waiting.result().status_code == 200
+        problem = check_problem(post(SKY, {"prompt": "x"}, samples=4), 413, "payload_too_large")
+        assert problem["detail"] == "5 answers in a request with the samples, at most 4 allowed"
+        labels = (("model", "tiny-language"), ("outcome", "scored"))
+        assert read_metrics(url)["howsure_items_total", labels] == 5
 
 
 def test_the_work_of_a_client_that_left_is_dropped(held):

@@ -185,6 +185,26 @@ async def test_a_prompt_of_more_characters_than_allowed_is_not_read(start, ask):
     assert [getattr(outcome, "status", None) for outcome in found] == [None, 413, 413]
 
 
+async def test_a_prompt_of_more_tokens_than_allowed_with_its_choices_is_not_scored(start, ask):
+    prompts = [PromptInput("x", "x", LETTERS[:count]) for count in (3, 4)]
+    at_limit, over = await ask(start(max_prompt_tokens=4), prompts, readout=Readout.TEXT)
+    assert at_limit.tokens == 4
+    assert (over.status, over.detail.partition(";")[0]) == (
+        413,
+        "the prompt has 5 tokens with all of its choices, at most 4 are allowed",
+    )
+
+
+async def test_choices_that_are_also_read_without_the_question_have_to_fit_there(start, ask):
+    full = PromptInput("x", "x", ("🌊" * 63 + "xxx", " A"))  # 256 tokens after this prompt, 257 after "Answer:"
+    scorer = start()
+    (by_text,) = await ask(scorer, [full], readout=Readout.TEXT)
+    assert isinstance(by_text, ScoredPrompt)
+    good, refused = await ask(scorer, [GOOD, full], readout=Readout.TEXT_UNCONDITIONAL)
+    assert isinstance(good, ScoredPrompt)
+    assert (refused.status, refused.detail.partition(" with")[0]) == (422, "257 tokens")
+
+
 async def test_no_chat_template_is_an_error_in_place(start, ask, prompt_predictor, monkeypatch):
     monkeypatch.setattr(prompt_predictor.pipeline.language.tokenizer, "chat_template", None)
     (outcome,) = await ask(start(), [PromptInput("x", ({"role": "user", "content": "x"},), (" A", " B"))])

@@ -35,9 +35,10 @@ def test_prompts_are_kept_as_they_are(opened):
 
 def test_questions_without_letters_have_a_task_by_either_name(opened):
     rows = lettered_rows(3)
-    rows[1] = {**rows[1], "answer": "blue", "subject": None, "task": "colours"}
+    rows[1] = {**rows[1], "answer": "blue", "task": "colours"}
     data = opened(*rows)
     assert data.lettered
+    assert [question.subject for question in data.questions(data.names)] == ["the sea", "the sand", "the sea"]
     assert data.tasks() == {"colours": 1, "the sea": 2}
     assert data.inspect().labels == {"0": 2, "2": 1}
     rest = data.without({"row 1"})
@@ -64,8 +65,11 @@ def test_questions_without_letters_have_a_task_by_either_name(opened):
         ({"question": "What is blue?"}, "give either `prompt`"),
         ({"task": "a\nb"}, "its task must be"),
         ({"task": 7}, "its task must be"),
-        ({"choices": [" dry", " blue"]}, None),
+        ({"task": "seas", "subject": ""}, "its subject must be"),
+        ({"choices": [" dry", " blue", " wet"]}, None),
         ({"answer": 1}, "the same as row 1"),
+        ({"choices": [" dry", " blue"]}, "the same as row 1"),
+        ({"prompt": " The  sea\nis "}, "the same as row 1"),
     ],
 )
 def test_a_row_that_cannot_be_asked(opened, changed, reason):
@@ -97,6 +101,14 @@ def test_the_first_object_tells_questions_from_outputs(tmp_path):
     assert (data.kind, data.findings.count) == ("questions", 2)
     path.write_text(json.dumps({"label": 1, "logits": [1, 2], "choices": [" a", " b"]}))
     assert open_dataset(path).kind == "outputs"
+
+
+def test_a_first_row_without_choices_is_one_finding(opened):
+    data = opened({"prompt": "The sea is", "answer": 0}, GOOD)
+    assert tuple(data.findings) == (("row 1", "`choices` must be a list of texts"),)
+    assert data.names == ("row 2",)
+    with pytest.raises(DataError, match="no usable row: row 1: `choices` must be a list"):
+        opened({"question": "What is blue?", "answer": 0})
 
 
 def test_limits_and_nothing_to_ask(opened):

@@ -174,6 +174,8 @@ def test_an_item_tells_how_many_tokens_it_is_or_what_is_wrong_with_it(tiny):
     prompt = len(tiny.encode(item.prompt))
     assert tokens_of(tiny, item, Readout.NEXT_TOKEN) == prompt
     assert tokens_of(tiny, item, Readout.TEXT) == prompt + len(item.choices)
+    alone = len(tiny.encode("Answer:")) + len(item.choices)
+    assert tokens_of(tiny, item, Readout.TEXT_UNCONDITIONAL) == prompt + len(item.choices) + alone
     with pytest.raises(DataError, match="not every choice is one token"):
         tokens_of(tiny, ChoiceItem("The sea is", (" blue water everywhere", " A")), Readout.NEXT_TOKEN)
 

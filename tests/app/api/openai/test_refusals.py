@@ -80,9 +80,26 @@ def test_requests_that_cannot_be_answered_say_why(plain, route, wrong, says):
     assert says in reply.json()["error"]["message"]
 
 
-def test_more_text_or_answers_than_allowed_are_too_large(plain):
-    assert "characters" in refused(plain, TEXT, {"prompt": "x" * 200_001}, 413)["message"]
-    assert "128 allowed" in refused(plain, TEXT, {"prompt": ["x"] * 65, "n": 2}, 413)["message"]
+@pytest.mark.parametrize(
+    ("route", "wrong"),
+    [
+        (TEXT, {"prompt": "x" * 200_001}),
+        (TEXT, {"prompt": [100_000] * 200_001}),
+        (CHAT, {"messages": [{"role": "assistant", "content": ""}] * 25_000}),
+        (CHAT, {"messages": [{"role": "user", "content": "x" * 199_990}]}),  # the template writes some more
+    ],
+    ids=["text", "tokens", "roles", "template"],
+)
+def test_more_text_than_allowed_is_too_large(plain, route, wrong):
+    assert "longer than 200000 characters" in refused(plain, route, wrong, 413)["message"]
+
+
+def test_more_answers_than_allowed_are_too_large_whatever_the_prompts_are(plain):
+    assert "130 answers" in refused(plain, TEXT, {"prompt": ["x", ""] * 65}, 413)["message"]
+    assert "130 answers" in refused(plain, TEXT, {"prompt": ["x"] * 65, "n": 2}, 413)["message"]
+
+
+def test_a_body_of_more_bytes_than_allowed_is_too_large(plain):
     body = b'{"prompt": "' + b"x" * (33 * 2**20) + b'"}'
     reply = plain.post(TEXT, content=body, headers={"Content-Type": "application/json"})
     assert (reply.status_code, reply.json()["error"]["code"]) == (413, "payload_too_large")

@@ -14,6 +14,7 @@ from tests.fixtures.questions import jsonl, lettered_rows, prompt_rows
 from tests.fixtures.tables import outputs_table
 
 LETTERED, PROMPTS = jsonl(lettered_rows(40)), jsonl(prompt_rows(40))
+FEW = ("the sea", "the sand", "the sky")  # of 57 rows each has 19
 IMAGES = SAMPLES["images"]["indexed.zip"]
 
 
@@ -51,6 +52,11 @@ def test_other_jobs_that_fit(admit):
         ({"content": outputs_table(40), "name": "o.csv", "type": "evaluate"}, "/dataset", "has no questions"),
         ({"method": "mac_cal"}, "/params/method", "mac_cal is for classifiers of images"),
         ({"content": PROMPTS, "method": "task_temperature"}, "/params/method", "needs rows with a `task`"),
+        (
+            {"content": jsonl(lettered_rows(57, FEW)), "method": "task_temperature"},
+            "/params/method",
+            "at least 20 rows of a task, and the largest of",
+        ),
         ({"method": "calibration_direction", "readout": "text"}, "/params/readout", "the next token alone"),
         ({"content": jsonl(lettered_rows(39))}, "/dataset", "19 rows to report on, at least 20"),
         ({"type": "loss_rank", "fit_share": 0.4}, "/dataset", "16 rows to fit on"),

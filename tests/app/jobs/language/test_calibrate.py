@@ -106,6 +106,12 @@ def test_each_task_has_its_temperature(question_job, store):
     assert version.manifest.prompts == PromptSpec(Readout.NEXT_TOKEN, ("the sand", "the sea"))
     assert len(version.method_state("float32", "calibrator")["temperatures"]) == 3
     load_language_pipeline(store, version, CPU)
+    # A candidate that would take a task's temperature away is for a person to activate.
+    fewer = jsonl(lettered_rows(120, tasks=("the sea",)))
+    outcome = question_job(method="task_temperature", content=fewer, gate=KIND).run()
+    lost = "1 of 2 tasks of version 2 have no temperature of their own any more: the sand"
+    assert outcome == {"promoted": False, "why": f"{lost}: activate it by hand if that is meant"}
+    assert store.read_manifest("tiny", 3).report["unjudged"] == [f"{lost}."]
 
 
 def test_auto_picks_and_the_report_is_one_like_that_of_images(question_job, store):
@@ -124,13 +130,19 @@ def test_auto_picks_and_the_report_is_one_like_that_of_images(question_job, stor
     assert risk_coverage_svg(judged).startswith("<svg")
 
 
-def test_prompts_are_read_as_texts_and_a_change_of_readout_is_told(question_job, store):
-    question_job(method="temperature").run()
-    question_job(content=jsonl(prompt_rows(80)), method="temperature", gate=KIND).run()
-    version = store.read("tiny", 3)
-    assert version.manifest.prompts == PromptSpec(Readout.TEXT)
+def test_prompts_are_read_as_texts_and_a_change_of_readout_waits_for_a_person(question_job, store):
+    assert question_job(content=jsonl(prompt_rows(80)), method="temperature", gate=KIND).run()["promoted"]
+    assert store.read_manifest("tiny", 2).prompts == PromptSpec(Readout.TEXT)
+    # Lettered questions, which are read as the serving version was fitted for unless the job says otherwise.
+    assert question_job(method="temperature", gate=KIND).run()["promoted"]
+    assert store.read_manifest("tiny", 3).prompts == PromptSpec(Readout.TEXT)
+    outcome = question_job(method="temperature", readout="next_token", gate=KIND).run()
+    version = store.read("tiny", 4)
+    assert version.manifest.prompts == PromptSpec(Readout.NEXT_TOKEN)
     (told,) = version.manifest.report["unjudged"]
-    assert told.startswith("Version 2 was fitted for choices read as next_token; this one is for text alone")
+    assert told.startswith("Version 3 reads choices as text, it cannot be compared with one for next_token")
+    assert outcome == {"promoted": False, "why": f"{told[:-1]}: activate it by hand if that is meant"}
+    assert version.manifest.report["gate"]["held"] is False
     judged = version.manifest.report["evaluations"][0]
     assert judged["active"] == judged["before"], "what served was not calibrated for choices read so"
     load_language_pipeline(store, version, CPU)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from app.jobs.language import direction
 from models.core.errors import DataError
 from models.data.open_dataset import open_dataset
 from models.language.layers import layer_outputs, layer_states
@@ -66,8 +67,14 @@ def test_the_step_is_studied_once_and_served(question_job, store, layers):
     assert after["before"]["nll"]["value"] == pytest.approx(before["before"]["nll"]["value"])
 
 
-def test_without_a_correction_phase_nothing_is_made(question_job, store, layers):
+def test_without_a_correction_phase_nothing_is_made_but_a_table(question_job, store, layers, monkeypatch):
+    monkeypatch.setattr(direction, "MOST_STUDIED", 30)
     job = question_job(content=answered(layers[-1].argmax(dim=1)), method=METHOD)
     with pytest.raises(DataError, match=r"no correction phase found: .* Calibrate tiny with another method"):
         job.run()
     assert store.versions("tiny") == [1]
+    assert "studying the layers in float32 on 30 rows to fit on and 30 to report on, at most 30 each" in job.log
+    start = job.log.index("part fit, 30 rows: layer, accuracy, confidence, ECE") + 1
+    table = [line.split() for line in job.log[start : start + len(layers)]]
+    assert [int(layer) for layer, *_ in table] == list(range(1, len(layers) + 1))
+    assert table[-1][1] == "1.000", "the last layer has every answer right"

@@ -10,7 +10,7 @@ DRAWS = 4000
 
 
 @pytest.mark.parametrize(
-    ("temperature", "top_p"), [(1.0, 1.0), (0.5, 1.0), (2.0, 0.8), (1.0, 0.5), (1.0, 0.0), (1e-5, 1.0)]
+    ("temperature", "top_p"), [(1.0, 1.0), (0.5, 1.0), (2.0, 0.8), (1.0, 0.5), (1.0, 0.0), (5e-324, 1.0), (5e-324, 0.5)]
 )
 def test_tokens_come_as_often_as_the_nucleus_says(temperature, top_p):
     sampling = Sampling(1, temperature, top_p)

@@ -1,13 +1,15 @@
-from models.language.multiple_choice import Question, about_subject, lettered_item
+from models.language.multiple_choice import Question, asked_question
 from tests.fixtures.questions import COLOURS, lettered_rows, prompt_rows
 
 
 def test_a_question_is_asked_in_mmlus_form(rows_of):
-    rows = rows_of([*lettered_rows(1, tasks=("high_school_biology",)), {**lettered_rows(2)[1], "subject": None}])
+    first, second = lettered_rows(2, tasks=("high_school_biology",))
+    rows = rows_of([first, {**second, "subject": None, "task": "biology"}])
     asked = [Question(f"What is the colour of the sea number {number}?", COLOURS, number) for number in range(2)]
-    assert rows.items == (lettered_item(asked[0], about_subject("high_school_biology")), lettered_item(asked[1]))
-    assert rows.items[0].prompt.startswith("The following are multiple choice questions")
-    assert rows.tasks == ("high_school_biology", None)
+    assert rows.items == (asked_question(asked[0], "high_school_biology"), asked_question(asked[1], None))
+    assert rows.items[0].prompt.startswith("The following are multiple choice questions (with answers) about high")
+    assert rows.items[1].prompt.startswith("What is the colour"), "a task alone writes nothing"
+    assert rows.tasks == ("high_school_biology", "biology")
     assert rows.labels.tolist() == [0, 1]
 
 

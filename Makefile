@@ -19,14 +19,11 @@ serve: $(READY)
 demo: $(READY)
 	$(BIN)/howsure demo
 
-# Two workers of one thread each: most tests wait for processes to start.
-TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
-
 test: $(READY)
-	$(TESTS)
+	$(BIN)/python -m pytest
 
 test-all: $(READY)
-	$(TESTS) -m ""
+	$(BIN)/python -m pytest -m ""
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -131,9 +131,13 @@ def test_json_of_a_watch_is_an_event_a_line(howsure, scripted):
 
 def test_control_c_ends_the_watching_and_says_how_to_end_the_job(howsure, scripted):
     there = scripted(READY, stream(event(1, "state", state="running")))
-    interrupt = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
-    interrupt.start()
+    # More than one: what comes while an object is being torn down is lost.
+    interrupts = [threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)) for seconds in (0.5, 10, 20)]
+    for interrupt in interrupts:
+        interrupt.start()
     done = howsure(there.url, "jobs", "watch", JOB["id"])
+    for interrupt in interrupts:
+        interrupt.cancel()
     interrupt.join()
     assert done.exit_code == 130
     assert done.stderr.endswith(f"the job goes on. To end it: howsure jobs cancel {JOB['id']}\n")

@@ -1,9 +1,9 @@
 """`howsure jobs …`: the whole way from a file to a new version on a real server, and its edges on a scripted one."""
 
 import json
-import os
 import signal
-import threading
+import subprocess
+import sys
 import time
 
 import pytest
@@ -129,18 +129,18 @@ def test_json_of_a_watch_is_an_event_a_line(howsure, scripted):
     assert done.stderr == f"{JOB['id']} is queued\n"
 
 
-def test_control_c_ends_the_watching_and_says_how_to_end_the_job(howsure, scripted):
+def test_control_c_ends_the_watching_and_says_how_to_end_the_job(scripted):
     there = scripted(READY, stream(event(1, "state", state="running")))
-    # More than one: what comes while an object is being torn down is lost.
-    interrupts = [threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)) for seconds in (0.5, 10, 20)]
-    for interrupt in interrupts:
-        interrupt.start()
-    done = howsure(there.url, "jobs", "watch", JOB["id"])
-    for interrupt in interrupts:
-        interrupt.cancel()
-    interrupt.join()
-    assert done.exit_code == 130
-    assert done.stderr.endswith(f"the job goes on. To end it: howsure jobs cancel {JOB['id']}\n")
+    command = [sys.executable, "-m", "app.cli", "jobs", "watch", JOB["id"], "--url", there.url]
+    watching = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not any("events" in asked.path for asked in there.asked) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    watching.send_signal(signal.SIGINT)
+    _, told = watching.communicate(timeout=60)
+    assert watching.returncode == 130
+    assert told.endswith(f"the job goes on. To end it: howsure jobs cancel {JOB['id']}\n")
     assert {asked.method for asked in there.asked} == {"GET"}
 
 

@@ -1,7 +1,6 @@
 """The first version of a network that comes from outside: as it is, neither calibrated nor with a reference set."""
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,12 @@ from models.backbones import backbone_kind
 from models.backbones.backbone import ImportedNetwork, check_cut
 from models.backbones.prepared import build_network, prepare
 from models.core.checkpoint import Version
-from models.core.device import machine
 from models.core.errors import ModelSideError, UnsupportedError
-from models.core.golden import GOLDEN_SEEDS, Golden, golden_pixels
+from models.core.golden import GOLDEN_SEEDS, golden_pixels
 from models.core.input_spec import InputSpec
-from models.core.manifest import BackboneRecord, Manifest
+from models.core.manifest import BackboneRecord
 from models.core.store import CheckpointStore
+from models.core.unfitted import unfitted
 from models.pipeline import Pipeline
 
 PRECISIONS = ("bfloat16", "float32")
@@ -74,19 +73,4 @@ def unfitted_version(
     for precision in PRECISIONS:
         prepared = prepare(network, record.kind, input_spec, torch.device("cpu"), precision)
         golden[precision] = tuple(Pipeline(prepared, None, {}).golden_rows(GOLDEN_SEEDS))
-    manifest = Manifest(
-        task="image-classification",
-        backbone=record,
-        classes=classes,
-        input_spec=input_spec,
-        calibrator=None,
-        scores=(),
-        precisions=PRECISIONS,
-        data=(),
-        seeds={},
-        code_version=installed_version("howsure"),
-        machine=machine(),
-        report={"evaluations": []},
-        files={},
-    )
-    return Version(manifest, {}, Golden(GOLDEN_SEEDS, golden))
+    return unfitted(record, golden, task="image-classification", classes=classes, input_spec=input_spec)

@@ -27,62 +27,24 @@ bearer = HTTPBearer(auto_error=False, description="An API key")
 header = APIKeyHeader(name="X-API-Key", auto_error=False)
 
 
-async def get_settings(request: Request) -> Settings:
-    settings: Settings = request.app.state.settings
-    return settings
+def _part(name: str) -> Any:
+    """A dependency on one part of `app.state`, which `create_app` puts there."""
+
+    async def part(request: Request) -> Any:
+        return getattr(request.app.state, name)
+
+    return Depends(part)
 
 
-async def get_scorer(request: Request) -> Scorer:
-    scorer: Scorer = request.app.state.scorer
-    return scorer
-
-
-async def get_prompt_scorer(request: Request) -> PromptScorer:
-    scorer: PromptScorer = request.app.state.prompt_scorer
-    return scorer
-
-
-async def get_prompt_answerer(request: Request) -> PromptAnswerer:
-    answerer: PromptAnswerer = request.app.state.prompt_answerer
-    return answerer
-
-
-async def get_generation(request: Request) -> Generation:
-    generation: Generation = request.app.state.generation
-    return generation
-
-
-async def get_catalog(request: Request) -> Catalog:
-    catalog: Catalog = request.app.state.catalog
-    return catalog
-
-
-async def get_reloader(request: Request) -> Reloader:
-    reloader: Reloader = request.app.state.reloader
-    return reloader
-
-
-async def get_datasets(request: Request) -> DatasetCatalog:
-    datasets: DatasetCatalog = request.app.state.datasets
-    return datasets
-
-
-SettingsDep = Annotated[Settings, Depends(get_settings)]
-ScorerDep = Annotated[Scorer, Depends(get_scorer)]
-PromptScorerDep = Annotated[PromptScorer, Depends(get_prompt_scorer)]
-PromptAnswererDep = Annotated[PromptAnswerer, Depends(get_prompt_answerer)]
-GenerationDep = Annotated[Generation, Depends(get_generation)]
-CatalogDep = Annotated[Catalog, Depends(get_catalog)]
-
-
-async def get_desk(request: Request) -> JobDesk:
-    desk: JobDesk = request.app.state.desk
-    return desk
-
-
-DatasetsDep = Annotated[DatasetCatalog, Depends(get_datasets)]
-DeskDep = Annotated[JobDesk, Depends(get_desk)]
-ReloaderDep = Annotated[Reloader, Depends(get_reloader)]
+SettingsDep = Annotated[Settings, _part("settings")]
+ScorerDep = Annotated[Scorer, _part("scorer")]
+PromptScorerDep = Annotated[PromptScorer, _part("prompt_scorer")]
+PromptAnswererDep = Annotated[PromptAnswerer, _part("prompt_answerer")]
+GenerationDep = Annotated[Generation, _part("generation")]
+CatalogDep = Annotated[Catalog, _part("catalog")]
+DatasetsDep = Annotated[DatasetCatalog, _part("datasets")]
+DeskDep = Annotated[JobDesk, _part("desk")]
+ReloaderDep = Annotated[Reloader, _part("reloader")]
 
 
 def require(scope: Scope) -> Callable[..., Awaitable[ApiKey | None]]:

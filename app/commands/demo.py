@@ -55,7 +55,7 @@ def curl(url: str) -> str:
 @contextmanager
 def _server(log: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     # Port 0 lets the server take a free port and say which. Address and keys of an installation do not matter here.
-    settings = {"HOST": "127.0.0.1", "PORT": "0", "API_KEYS": "", "LOG_LEVEL": "WARNING"}
+    settings = {"HOST": "127.0.0.1", "PORT": "0", "API_KEYS": "", "LOG_LEVEL": "WARNING", "SHIPPED": MODEL}
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "app.cli", "serve"],

@@ -11,7 +11,7 @@ from app.settings import Settings
 from models.core.errors import DataError, UnsupportedError
 from models.core.prompt_spec import Readout
 from models.language.causal_lm import CausalLM
-from models.language.continuations import ChoiceItem, check_choices
+from models.language.continuations import ChoiceItem, EncodedItem, check_choices, encoded
 from models.language.multiple_choice import Question, asked_question
 from models.language.reading import tokens_of
 
@@ -37,7 +37,7 @@ class PromptInput:
 class PromptRead:
     """`tokens` is how many the item has with all of its choices; `prompt` are those before them."""
 
-    item: ChoiceItem
+    item: EncodedItem
     readout: Readout
     tokens: int
     prompt: NDArray[np.int64]
@@ -50,10 +50,10 @@ def read_prompt(given: PromptInput, language: CausalLM, readouts: Sequence[Reado
     """
     check_characters(given, settings.max_prompt_characters)
     try:
-        item = _item(given, language)
+        item = encoded(language, _item(given, language))
         readout, tokens = _allowed(language, item, readouts)
         _check_tokens(tokens, settings.max_prompt_tokens)
-        return PromptRead(item, readout, tokens, np.array(_prompt_tokens(language, item), np.int64))
+        return PromptRead(item, readout, tokens, np.array(item.prompt, np.int64))
     except (DataError, UnsupportedError) as error:
         # The model's side numbers the items that it was given, which here is one.
         raise InvalidError(str(error).removeprefix("item 0: ")) from error
@@ -98,7 +98,7 @@ def _lettered(question: Question, subject: str | None, prefix: str) -> ChoiceIte
     return asked_question(question, subject, prefix)
 
 
-def _allowed(language: CausalLM, item: ChoiceItem, readouts: Sequence[Readout]) -> tuple[Readout, int]:
+def _allowed(language: CausalLM, item: EncodedItem, readouts: Sequence[Readout]) -> tuple[Readout, int]:
     """The first readout that the item can be read by, and its tokens then. Raises the last one's DataError."""
     *preferred, last = readouts
     for readout in preferred:
@@ -107,7 +107,3 @@ def _allowed(language: CausalLM, item: ChoiceItem, readouts: Sequence[Readout]) 
         except DataError:
             continue
     return last, tokens_of(language, item, last)
-
-
-def _prompt_tokens(language: CausalLM, item: ChoiceItem) -> Sequence[int]:
-    return language.encode(item.prompt) if isinstance(item.prompt, str) else item.prompt

@@ -13,7 +13,7 @@ from models.core.device import use_cores
 from models.core.manifest import Manifest
 from models.core.prompt_spec import Readout
 from models.core.report import calibration_summary
-from models.language.continuations import ChoiceItem
+from models.language.continuations import EncodedItem
 from models.language.pipeline import LanguagePipeline, PromptAnswers
 
 
@@ -25,7 +25,7 @@ class PromptWork:
     """
 
     predictor: "PromptPredictor"
-    item: ChoiceItem
+    item: EncodedItem
     tokens: int
     prompt: NDArray[np.int64] = field(repr=False)
     readout: Readout

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from models.core.outputs import ModelOutputs
 from models.language.causal_lm import CausalLM
-from models.language.continuations import ChoiceItem, Continuation, item_continuations
+from models.language.continuations import ChoiceItem, Continuation, Item, item_continuations
 from models.language.next_token import answer_outputs, choice_mask, next_token_questions
 from models.language.token_tree import Nodes, token_tree
 from models.language.tree_forward import BUDGET, states_at
@@ -42,7 +42,7 @@ class ReadContinuations:
     states: Tensor
 
 
-def score_next_token(model: CausalLM, items: Sequence[ChoiceItem], budget: int = BUDGET) -> ModelOutputs:
+def score_next_token(model: CausalLM, items: Sequence[Item], budget: int = BUDGET) -> ModelOutputs:
     """Logits (N, C) of choices that are one token each; features (N, D) are the final state of the prompt's last token.
 
     `head` is the unembedding's rows for the choices where all items have the same ones in the same order. `budget` is
@@ -56,7 +56,7 @@ def score_next_token(model: CausalLM, items: Sequence[ChoiceItem], budget: int =
 
 def score_texts(
     model: CausalLM,
-    items: Sequence[ChoiceItem],
+    items: Sequence[Item],
     normalisation: Normalisation = Normalisation.NONE,
     budget: int = BUDGET,
 ) -> ModelOutputs:
@@ -95,7 +95,7 @@ def read_continuations(
     return ReadContinuations(sums, counts.float(), states[torch.from_numpy(firsts)].float())
 
 
-def without_question(item: ChoiceItem) -> ChoiceItem:
+def without_question(item: Item) -> ChoiceItem:
     """The choices after the same few words that say nothing of the question."""
     return ChoiceItem(ANSWER_CONTEXT, item.choices)
 
@@ -118,7 +118,7 @@ def _logits(unembedding: nn.Linear, states: Tensor) -> Iterator[tuple[int, Tenso
             yield start, unembedding(states[start : start + AT_ONCE]).float()
 
 
-def _unconditional(model: CausalLM, items: Sequence[ChoiceItem], budget: int) -> Tensor:
+def _unconditional(model: CausalLM, items: Sequence[Item], budget: int) -> Tensor:
     """(S,): of every choice without its question."""
     bare = item_continuations(model, [without_question(item) for item in items])
     return read_continuations(model, [each for choices in bare for each in choices], budget).log_probabilities

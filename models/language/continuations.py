@@ -32,7 +32,29 @@ class Continuation:
     begin: int
 
 
-def item_continuations(model: CausalLM, items: Sequence[ChoiceItem]) -> list[tuple[Continuation, ...]]:
+@dataclass(frozen=True, slots=True)
+class EncodedItem:
+    """A ChoiceItem with its tokens: whoever had to look at them passes them on, and nobody makes them twice."""
+
+    choices: tuple[str, ...]
+    continuations: tuple[Continuation, ...]
+
+    @property
+    def prompt(self) -> tuple[int, ...]:
+        """The tokens before the earliest choice."""
+        first = min(self.continuations, key=lambda each: each.begin)
+        return first.tokens[: first.begin]
+
+
+Item = ChoiceItem | EncodedItem
+
+
+def encoded(model: CausalLM, item: ChoiceItem) -> EncodedItem:
+    """Raises DataError as `item_continuations`."""
+    return EncodedItem(item.choices, item_continuations(model, [item])[0])
+
+
+def item_continuations(model: CausalLM, items: Sequence[Item]) -> list[tuple[Continuation, ...]]:
     """One continuation a choice of each item. Raises DataError, with the item's number, for one that cannot be asked:
     an empty prompt, fewer than 2 or more than 64 choices, an empty or repeated choice, more tokens than the context.
     """
@@ -41,7 +63,9 @@ def item_continuations(model: CausalLM, items: Sequence[ChoiceItem]) -> list[tup
     return [_of_item(model, number, item) for number, item in enumerate(items)]
 
 
-def _of_item(model: CausalLM, number: int, item: ChoiceItem) -> tuple[Continuation, ...]:
+def _of_item(model: CausalLM, number: int, item: Item) -> tuple[Continuation, ...]:
+    if isinstance(item, EncodedItem):
+        return item.continuations
     try:
         check_choices(item.choices)
         prompt = _prompt_tokens(model, item.prompt)

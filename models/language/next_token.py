@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from models.core.errors import DataError
 from models.core.outputs import LinearHead, ModelOutputs
 from models.language.causal_lm import CausalLM
-from models.language.continuations import ChoiceItem, item_continuations
+from models.language.continuations import Item, item_continuations
 from models.language.token_tree import Nodes, TokenTree, token_tree
 
 
@@ -28,7 +28,7 @@ class NextTokenQuestions:
         return nodes, torch.from_numpy(places)
 
 
-def next_token_questions(model: CausalLM, items: Sequence[ChoiceItem]) -> NextTokenQuestions:
+def next_token_questions(model: CausalLM, items: Sequence[Item]) -> NextTokenQuestions:
     """Raises DataError, beside what `item_continuations` refuses, for choices that are not one token at one place."""
     found = item_continuations(model, items)
     for number, choices in enumerate(found):

@@ -17,7 +17,7 @@ from models.core.prompt_spec import PromptSpec, Readout
 from models.core.store import CheckpointStore
 from models.language.calibrators import PromptCalibrator, prompt_calibrator
 from models.language.causal_lm import CausalLM, load_causal_lm
-from models.language.continuations import MOST_CHOICES, ChoiceItem
+from models.language.continuations import MOST_CHOICES, Item
 from models.language.multiple_choice import Question, lettered_item
 from models.language.reading import Reading, read_items
 
@@ -66,7 +66,7 @@ class LanguagePipeline(Answering):
 
     def answer(
         self,
-        items: Sequence[ChoiceItem],
+        items: Sequence[Item],
         readout: Readout,
         tasks: Sequence[str | None] | None = None,
         scores: Collection[str] = (),
@@ -78,7 +78,7 @@ class LanguagePipeline(Answering):
         """
         return self.answer_reading(self.read(items, readout, tasks), readout, scores, top_k)
 
-    def read(self, items: Sequence[ChoiceItem], readout: Readout, tasks: Sequence[str | None] | None = None) -> Reading:
+    def read(self, items: Sequence[Item], readout: Readout, tasks: Sequence[str | None] | None = None) -> Reading:
         """With the calibrator's step of the residual stream, where it was fitted for this readout and has one."""
         fits = readout is self.prompts.readout and self.prompt_calibrator is not None
         step = self.prompt_calibrator.step if fits and self.prompt_calibrator else None

@@ -15,7 +15,7 @@ from models.core.outputs import ModelOutputs
 from models.core.prompt_spec import Readout
 from models.language.causal_lm import CausalLM
 from models.language.choices import Normalisation, score_next_token, score_texts, without_question
-from models.language.continuations import MOST_CHOICES, ChoiceItem, item_continuations
+from models.language.continuations import MOST_CHOICES, Item, item_continuations
 from models.language.edits import Edits, edited_states
 from models.language.next_token import answer_outputs, next_token_questions
 
@@ -54,7 +54,7 @@ class Reading:
 
 def read_items(
     model: CausalLM,
-    items: Sequence[ChoiceItem],
+    items: Sequence[Item],
     readout: Readout,
     step: ResidualStep | None = None,
     tasks: Sequence[str | None] | None = None,
@@ -71,7 +71,7 @@ def read_items(
     return Reading(own, named, moved)
 
 
-def tokens_of(model: CausalLM, item: ChoiceItem, readout: Readout) -> int:
+def tokens_of(model: CausalLM, item: Item, readout: Readout) -> int:
     """How many go through the network for the item alone. Raises DataError for one that cannot be read so."""
     if readout is Readout.NEXT_TOKEN:
         return len(next_token_questions(model, [item]).tree.tokens)
@@ -79,13 +79,13 @@ def tokens_of(model: CausalLM, item: ChoiceItem, readout: Readout) -> int:
     return sum(_text_tokens(model, each) for each in read)
 
 
-def _text_tokens(model: CausalLM, item: ChoiceItem) -> int:
+def _text_tokens(model: CausalLM, item: Item) -> int:
     choices = item_continuations(model, [item])[0]
     prompt = min(choice.begin for choice in choices)
     return prompt + sum(len(choice.tokens) - prompt for choice in choices)
 
 
-def _roomy(outputs: ModelOutputs, items: Sequence[ChoiceItem]) -> ModelOutputs:
+def _roomy(outputs: ModelOutputs, items: Sequence[Item]) -> ModelOutputs:
     counts = torch.tensor([len(item.choices) for item in items], device=outputs.logits.device)
     mask = torch.arange(MOST_CHOICES, device=counts.device)[None] < counts[:, None]
     logits = pad(outputs.logits, (0, MOST_CHOICES - outputs.logits.shape[1]))

@@ -1,19 +1,18 @@
 """The first version of a language model that comes from outside: as it is, neither calibrated nor with references."""
 
 from dataclasses import replace
-from importlib.metadata import version as installed_version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 
 from models.core.checkpoint import Version
-from models.core.device import machine
 from models.core.errors import DataError
-from models.core.golden import GOLDEN_SEEDS, Golden, GoldenRow
-from models.core.manifest import BackboneRecord, Manifest
+from models.core.golden import GOLDEN_SEEDS, GoldenRow
+from models.core.manifest import BackboneRecord
 from models.core.prompt_spec import PromptSpec, Readout
 from models.core.store import CheckpointStore
+from models.core.unfitted import unfitted
 from models.language.causal_lm import CausalLM, load_causal_lm
 from models.language.conversion import convert
 from models.language.multiple_choice import lettered_item
@@ -50,23 +49,7 @@ def unfitted_language(
         prompts = prompts or PromptSpec(_readout(language))
         golden[precision] = tuple(LanguagePipeline(language, prompts, None, {}).golden_rows(GOLDEN_SEEDS))
         record = replace(record, name=language.network.config.model_type)
-    manifest = Manifest(
-        task=TASK,
-        backbone=record,
-        classes=(),
-        input_spec=None,
-        calibrator=None,
-        scores=(),
-        precisions=precisions,
-        data=(),
-        seeds={},
-        code_version=installed_version("howsure"),
-        machine=machine(),
-        report={"evaluations": []},
-        files={},
-        prompts=prompts,
-    )
-    return Version(manifest, {}, Golden(GOLDEN_SEEDS, golden))
+    return unfitted(record, golden, task=TASK, prompts=prompts)
 
 
 def _readout(language: CausalLM) -> Readout:

@@ -38,6 +38,16 @@ class ConsistencyOfAnswers(BaseModel):
     distinct: int = Field(description="Different answers")
 
 
+class Reply(BaseModel):
+    """What every reply and every chunk of one begins with; `version` is added to OpenAI's."""
+
+    id: str
+    created: int
+    model: str
+    version: int
+    system_fingerprint: str
+
+
 class Usage(BaseModel):
     """Tokens of the prompts, each counted once, and of the answers, without those that end them."""
 

@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import Request
 
@@ -37,6 +38,17 @@ class Asked:
         change.
         """
         return f"{self.predictor.model}-{self.predictor.version}-{self.predictor.pipeline.language.precision}"
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """The fields of a Reply."""
+        return {
+            "id": self.id,
+            "created": self.created,
+            "model": self.predictor.model,
+            "version": self.predictor.version,
+            "system_fingerprint": self.fingerprint,
+        }
 
     @property
     def answers(self) -> int:

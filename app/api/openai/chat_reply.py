@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from app.api.openai.added import (
     ConsistencyOfAnswers,
     FinishReason,
+    Reply,
     Uncertainty,
     Usage,
     consistency_of,
@@ -61,15 +62,10 @@ class ChatChoice(BaseModel):
     uncertainty: Uncertainty
 
 
-class ChatCompletion(BaseModel):
+class ChatCompletion(Reply):
     """All answers."""
 
-    id: str
     object: Literal["chat.completion"] = "chat.completion"
-    created: int
-    model: str
-    version: int
-    system_fingerprint: str
     choices: list[ChatChoice]
     usage: Usage
     consistency: ConsistencyOfAnswers | None = Field(description="null for a single answer")
@@ -92,15 +88,10 @@ class ChatChunkChoice(BaseModel):
     uncertainty: Uncertainty | None = None
 
 
-class ChatChunk(BaseModel):
+class ChatChunk(Reply):
     """A part of a streamed reply; `consistency` comes when the last of several answers is whole."""
 
-    id: str
     object: Literal["chat.completion.chunk"]
-    created: int
-    model: str
-    version: int
-    system_fingerprint: str
     choices: list[ChatChunkChoice]
     usage: Usage | None = None
     consistency: ConsistencyOfAnswers | None = None
@@ -108,11 +99,7 @@ class ChatChunk(BaseModel):
 
 def chat_completion(asked: Asked, answers: Sequence[Answer], logprobs: bool) -> ChatCompletion:
     return ChatCompletion(
-        id=asked.id,
-        created=asked.created,
-        model=asked.predictor.model,
-        version=asked.predictor.version,
-        system_fingerprint=asked.fingerprint,
+        **asked.head,
         choices=[_choice(number, answer, logprobs) for number, answer in enumerate(answers)],
         usage=usage_of(asked.prompt_tokens, answers),
         consistency=consistency_of(answers),
@@ -157,16 +144,7 @@ class ChatChunks:
         return ChatChunkChoice(index=number, delta=delta, logprobs=logprobs, finish_reason=None)
 
     def _chunk(self, choices: list[ChatChunkChoice]) -> ChatChunk:
-        asked = self._asked
-        chunk = ChatChunk(
-            id=asked.id,
-            object="chat.completion.chunk",
-            created=asked.created,
-            model=asked.predictor.model,
-            version=asked.predictor.version,
-            system_fingerprint=asked.fingerprint,
-            choices=choices,
-        )
+        chunk = ChatChunk(**self._asked.head, object="chat.completion.chunk", choices=choices)
         if self._usage:
             chunk.usage = None  # OpenAI's chunks say null until the last
         return chunk

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from app.api.openai.added import (
     ConsistencyOfAnswers,
     FinishReason,
+    Reply,
     Uncertainty,
     Usage,
     consistency_of,
@@ -41,15 +42,10 @@ class CompletionChoice(BaseModel):
     uncertainty: Uncertainty | None = None
 
 
-class Completion(BaseModel):
+class Completion(Reply):
     """All answers, those to one prompt together; or a chunk of a streamed reply."""
 
-    id: str
     object: Literal["text_completion"]
-    created: int
-    model: str
-    version: int
-    system_fingerprint: str
     choices: list[CompletionChoice]
     usage: Usage | None = None
     consistency: list[ConsistencyOfAnswers] | None = Field(
@@ -102,15 +98,7 @@ def completion(asked: Asked, answers: Sequence[Answer], logprobs: bool) -> Compl
 
 
 def _completion(asked: Asked, choices: list[CompletionChoice]) -> Completion:
-    return Completion(
-        id=asked.id,
-        object="text_completion",
-        created=asked.created,
-        model=asked.predictor.model,
-        version=asked.predictor.version,
-        system_fingerprint=asked.fingerprint,
-        choices=choices,
-    )
+    return Completion(**asked.head, object="text_completion", choices=choices)
 
 
 def _consistency(asked: Asked, answers: Sequence[Answer]) -> list[ConsistencyOfAnswers] | None:

@@ -6,7 +6,7 @@ import pytest
 from app.scoring.prompt_predictor import PromptWork
 from app.scoring.token_budget import fitting
 from models.core.prompt_spec import Readout
-from models.language.continuations import ChoiceItem
+from models.language.continuations import EncodedItem
 
 
 def works(*prompts, choices=2):
@@ -14,7 +14,7 @@ def works(*prompts, choices=2):
     return [
         PromptWork(
             predictor=None,
-            item=ChoiceItem(tuple(prompt), (" A", " B")),
+            item=EncodedItem((" A", " B"), ()),
             tokens=len(prompt) + choices,
             prompt=np.array(prompt, np.int64),
             readout=Readout.TEXT,

@@ -57,7 +57,10 @@ def measure(cell: Training, seed: int) -> dict[str, float]:
 
 
 def tasks(depths: Sequence[int], sizes: Sequence[int], seeds: int) -> list[tuple[Training, int]]:
-    """Few images and the depths that matter most come first, so that a part of them says something already."""
+    """Few images and the depths that matter most come first, then many images seed by seed.
+
+    So a part of the runs has all pairs of what the acceptance checks judge, and some pairs of every cell.
+    """
     every = [
         (Training(depth, images, way), seed)
         for seed in range(seeds)
@@ -66,4 +69,9 @@ def tasks(depths: Sequence[int], sizes: Sequence[int], seeds: int) -> list[tuple
         for way in (PLAIN, WARMED, SMOOTHED)
         if way != SMOOTHED or depth == max(depths)
     ]
-    return sorted(every, key=lambda task: (task[0].images > FEW, task[0].depth not in DEPTHS[:2]))
+    return sorted(every, key=lambda task: _place(*task))
+
+
+def _place(cell: Training, seed: int) -> tuple[bool, int]:
+    many = cell.images > FEW
+    return many, seed if many else cell.depth not in DEPTHS[:2]

@@ -29,7 +29,7 @@ class ScoredPrompt:
 
 @dataclass(frozen=True, slots=True)
 class AnswerToken:
-    """A token of a free answer, and the probability that the model gave it."""
+    """A token of a free answer, and its probability."""
 
     text: str
     confidence: float
@@ -37,8 +37,9 @@ class AnswerToken:
 
 @dataclass(frozen=True, slots=True)
 class AnsweredPrompt:
-    """The free answer to a prompt without choices; `confidence` is raw, exp of the mean log-probability of a token.
+    """The free answer to a prompt without choices; `confidence` is the geometric mean of its tokens' confidences.
 
+    They are the model's own where the answer is not `calibrated`.
     `finish` is stop or length. `uncertainty` has numbers by name. `samples` are answers drawn beside it, where asked
     for, and `consistency` says how far they agree.
     """

@@ -20,7 +20,7 @@ from app.api.prompt_schemas import PromptItem, PromptMessage, PromptsRequest
 from app.api.schemas import ImageItem, ImagesRequest
 from app.body_limit import BodyLimit
 from app.datasets.catalog import DatasetCatalog
-from app.errors import ErrorBoundary, install_handlers
+from app.error_handlers import ErrorBoundary, install_handlers
 from app.jobs.desk import JobDesk
 from app.jobs.glance import Glance
 from app.scoring.catalog import Catalog

@@ -11,7 +11,8 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from app.api.schemas import ImagesBody, ImagesQuery
-from app.errors import BadRequestError, InvalidError, PayloadTooLargeError, UnsupportedMediaTypeError, pointers
+from app.error_handlers import pointers
+from app.errors import BadRequestError, InvalidError, PayloadTooLargeError, UnsupportedMediaTypeError
 from app.scoring.intake import ImageInput
 
 Query = TypeVar("Query", bound=ImagesQuery)

@@ -27,7 +27,7 @@ class DatasetCard(BaseModel):
     id: str
     object: Literal["dataset"] = "dataset"
     name: str
-    kind: Literal["images", "outputs", "questions"]
+    kind: Literal["images", "outputs", "questions", "completions"]
     format: str
     rows: int
     good: int

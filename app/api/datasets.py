@@ -15,7 +15,8 @@ from app.api.upload import read_upload
 from app.datasets.catalog import DatasetCatalog
 from app.datasets.record import DatasetRecord
 from app.datasets.watch import Watch
-from app.errors import ConflictError, InvalidError, PayloadTooLargeError, UnsupportedMediaTypeError, pointers
+from app.error_handlers import pointers
+from app.errors import ConflictError, InvalidError, PayloadTooLargeError, UnsupportedMediaTypeError
 from app.keys import Scope
 from app.settings import Settings
 

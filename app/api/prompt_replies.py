@@ -29,15 +29,17 @@ def prompts_response(
         model=predictor.model,
         version=predictor.version,
         readout=readouts.pop() if len(readouts) == 1 else None,
-        data=[_item(prompts[row], outcomes[row]) for row in order],
+        data=[_item(predictor, prompts[row], outcomes[row]) for row in order],
         usage=PromptUsage(**usage.model_dump(), tokens=sum(outcome.tokens for outcome in done)),
     )
 
 
-def _item(given: PromptInput, outcome: Outcome) -> ScoredPromptItem | AnsweredPromptItem | FailedItem:
+def _item(
+    predictor: PromptPredictor, given: PromptInput, outcome: Outcome
+) -> ScoredPromptItem | AnsweredPromptItem | FailedItem:
     if isinstance(outcome, HowsureError):
         return failed_item(given, outcome)
-    return _scored(given, outcome) if isinstance(outcome, ScoredPrompt) else _answered(given, outcome)
+    return _scored(given, outcome) if isinstance(outcome, ScoredPrompt) else _answered(predictor, given, outcome)
 
 
 def _scored(given: PromptInput, outcome: ScoredPrompt) -> ScoredPromptItem:
@@ -59,9 +61,9 @@ def _scored(given: PromptInput, outcome: ScoredPrompt) -> ScoredPromptItem:
     )
 
 
-def _answered(given: PromptInput, outcome: AnsweredPrompt) -> AnsweredPromptItem:
+def _answered(predictor: PromptPredictor, given: PromptInput, outcome: AnsweredPrompt) -> AnsweredPromptItem:
     answer, samples = outcome.answer, outcome.samples
-    told = uncertainty_of(answer)
+    told = uncertainty_of(answer, predictor)
     compared = {"samples": [each.text for each in samples], "consistency": consistency_of(samples)} if samples else {}
     return AnsweredPromptItem(
         id=_new_id(),
@@ -69,9 +71,9 @@ def _answered(given: PromptInput, outcome: AnsweredPrompt) -> AnsweredPromptItem
         text=answer.text,
         finish=finish_reason(answer.finish),
         confidence=told.confidence,
-        calibrated=False,
+        calibrated=told.calibrated,
         tokens=[
-            AnswerToken(text=token.text, confidence=digits(min(1.0, math.exp(token.log_probability))))
+            AnswerToken(text=token.text, confidence=digits(min(1.0, math.exp(token.calibrated))))
             for token in answer.tokens
         ],
         uncertainty=told,

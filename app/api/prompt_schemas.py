@@ -137,10 +137,12 @@ class ScoredPromptItem(ScoredItem):
 
 
 class AnswerToken(BaseModel):
-    """A token of a free answer, and the probability that the model gave it; raw, as no version calibrates tokens."""
+    """A token of a free answer."""
 
     text: str = Field(description="What it adds to the answer: nothing where it ends within a character")
-    confidence: float = Field(ge=0, le=1)
+    confidence: float = Field(
+        ge=0, le=1, description="Its probability: how often such a token is that of a reference answer, if `calibrated`"
+    )
 
 
 class AnsweredPromptItem(BaseModel):
@@ -151,9 +153,9 @@ class AnsweredPromptItem(BaseModel):
     text: str
     finish: Literal["stop", "length"] = Field(description="length: cut at `max_tokens` or the end of the context")
     confidence: float | None = Field(
-        description="exp of the mean log-probability of a token, raw; null for an answer without tokens"
+        description="Geometric mean of the tokens' confidences; null for an answer without tokens"
     )
-    calibrated: Literal[False] = Field(description="No version calibrates free answers yet")
+    calibrated: bool = Field(description="false: the version has no temperature for tokens, all confidences are raw")
     tokens: list[AnswerToken]
     uncertainty: Uncertainty
     samples: list[str] | None = Field(None, description="The drawn answers, where asked for")

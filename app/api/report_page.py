@@ -11,6 +11,7 @@ from app.api.report_layers import layers_section
 from app.api.report_loss_rank import loss_rank_section
 from app.api.report_mac_cal import mac_cal_section
 from app.api.report_tables import compared_table, measures_table, worst_classes_table
+from app.api.report_tokens import tokens_section
 from app.api.report_training import training_section
 from app.api.risk_coverage import risk_coverage_svg
 from models.core.manifest import Manifest
@@ -63,6 +64,7 @@ def version_report_page(model: str, version: int, manifest: Manifest) -> str:
         training=manifest.report.get("training"),
         fitting=manifest.report.get("fitting"),
         layers=manifest.report.get("layers"),
+        tokens=manifest.report.get("tokens"),
     )
 
 
@@ -79,6 +81,7 @@ def report_page(
     training: Mapping[str, Any] | None = None,
     fitting: Mapping[str, Any] | None = None,
     layers: Mapping[str, Any] | None = None,
+    tokens: Mapping[str, Any] | None = None,
 ) -> str:
     """Warnings first, then what was decided, then each precision and data set. Everything given is escaped."""
     precisions = list(dict.fromkeys(each["precision"] for each in evaluations))
@@ -91,6 +94,7 @@ def report_page(
         + (selection_section(selection) if selection else "")
         + (mac_cal_section(fitting) if fitting else "")
         + (layers_section(layers) if layers else "")
+        + (tokens_section(tokens) if tokens else "")
         + (training_section(training) if training else "")
         + (epistemic_section(epistemic) if epistemic else "")
         + (loss_rank_section(loss_rank) if loss_rank else "")

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from models.data.dataset import Dataset, OutputDataset
 from models.data.inspection import Inspection
-from models.data.questions import QuestionDataset
+from models.data.questions import AskedDataset
 
 MAX_CLASSES_COUNTED = 1000
 ID_DIGITS = 20
@@ -40,7 +40,7 @@ class DatasetRecord:
     @classmethod
     def describe(cls, dataset: Dataset, found: Inspection, size: int, path: str | None = None) -> Self:
         """`size` is in bytes."""
-        tasks = dataset.tasks() if isinstance(dataset, QuestionDataset) else None
+        tasks = dataset.tasks() if isinstance(dataset, AskedDataset) else None
         outputs = dataset if isinstance(dataset, OutputDataset) else None
         return cls(
             id=dataset_id(dataset.sha256),

@@ -6,7 +6,7 @@ from app.datasets.catalog import DatasetCatalog
 from app.datasets.record import DatasetRecord
 from app.jobs.language.admission import check_on_prompts
 from app.jobs.language.methods import FOR_IMAGES
-from app.jobs.refusals import check_images, check_rows, refusal
+from app.jobs.refusals import NO_IMAGES, check_images, check_rows, refusal
 from app.jobs.training.admission import check_train
 from app.jobs.training.split import trained_count
 from models.calibration import CALIBRATORS
@@ -56,8 +56,9 @@ def _check_params(job: Any) -> None:
 
 
 def _check_form(manifest: Manifest, record: DatasetRecord, model: str) -> None:
-    if record.kind == "questions":
-        raise refusal("/dataset", f"{record.id} has questions, and {model} takes images: send labelled images")
+    if record.kind in ("questions", "completions"):
+        detail = f"{record.id} {NO_IMAGES[record.kind]}, and {model} takes images: send labelled images"
+        raise refusal("/dataset", detail)
     if record.kind == "outputs" and record.columns != len(manifest.classes):
         detail = f"{record.id} has {record.columns} logits a row, but {model} has {len(manifest.classes)} classes"
         raise refusal("/dataset", detail)

@@ -25,7 +25,6 @@ from models.uncertainty.loss_rank import LossRank
 
 PLAIN, VIEWS, TRAINED, FITTED = 0.2, 0.6, 0.9, 0.97  # progress at the end of these stages
 HELD_OUT = 0.2  # of the images to fit on: their views tell when to stop
-OF_HEAD = ("width", "depth", "passes")
 MEASURE = "r_auroc"  # that the gate goes by where nobody says: what such a head is for
 
 
@@ -72,7 +71,6 @@ def head_on_views(
 
     `params` are `width`, `depth`, `passes`, `views` and `seed`; `loss` is what its loss is called among the metrics.
     """
-    plan = HeadPlan(seed=params["seed"], **{name: params[name] for name in OF_HEAD})
     first = bench.manifest.precisions[0]
     views, held = bench.views(first, fitting.names, view_plan(params)), held_out(fitting.names, params["seed"])
     dimensions = bench.network(first).dimensions
@@ -80,7 +78,12 @@ def head_on_views(
     # Another kind of machine sees the views a little differently: it begins anew.
     folder = bench.context.folder / "head" / views.cache.key.digest
     told = head_teller(bench.context, begin, share, loss)
-    return train_head(views, held_out_views(views, held), dimensions, plan, folder, told, held)
+    return train_head(views, held_out_views(views, held), dimensions, head_plan(params), folder, told, held)
+
+
+def head_plan(params: Mapping[str, Any]) -> HeadPlan:
+    """Out of `width`, `depth`, `passes` and `seed`."""
+    return HeadPlan(width=params["width"], depth=params["depth"], passes=params["passes"], seed=params["seed"])
 
 
 def head_teller(context: StageContext, begin: float, share: float, loss: str = "train_loss") -> Told:

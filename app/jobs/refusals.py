@@ -4,7 +4,11 @@ from app.datasets.record import DatasetRecord
 from app.errors import InvalidError
 
 FEWEST_ROWS = 20
-NO_IMAGES = {"outputs": "is a table of outputs", "questions": "has questions"}
+NO_IMAGES = {
+    "outputs": "is a table of outputs",
+    "questions": "has questions",
+    "completions": "has prompts with their answers",
+}
 
 
 def refusal(pointer: str, detail: str) -> InvalidError:

@@ -4,17 +4,18 @@ from app.jobs import calibrate, epistemic_reference, evaluate, loss_rank
 from app.jobs.language import calibrate as prompt_calibrate
 from app.jobs.language import evaluate as prompt_evaluate
 from app.jobs.language import loss_rank as prompt_loss_rank
-from app.jobs.language.dispatch import by_kind
+from app.jobs.language import tokens
+from app.jobs.language.dispatch import by_kind, by_method
 from app.jobs.publishing import publish
 from app.jobs.stage import Stage
 from app.jobs.training import fit, prepare, train
 
 STAGES: dict[str, dict[str, Stage]] = {
     "calibrate": {
-        "outputs": by_kind(calibrate.collect, prompt_calibrate.collect),
-        "fit": by_kind(calibrate.fit_candidate, prompt_calibrate.fit_candidate),
+        "outputs": by_kind(calibrate.collect, by_method(prompt_calibrate.collect, tokens.collect)),
+        "fit": by_kind(calibrate.fit_candidate, by_method(prompt_calibrate.fit_candidate, tokens.fit_candidate)),
         "publish": publish,
-        "promote": calibrate.promote,
+        "promote": by_method(calibrate.promote, tokens.promote),
     },
     "epistemic_reference": {
         "outputs": epistemic_reference.collect,

@@ -125,7 +125,7 @@ class Generation:
         for predictor, asked in new:
             if predictor not in self._running:
                 budget = self._settings.cached_tokens
-                self._running[predictor] = RunningAnswers(predictor.pipeline.language, budget)
+                self._running[predictor] = RunningAnswers(predictor.pipeline, budget)
             self._running[predictor].ask(asked)
         return True
 

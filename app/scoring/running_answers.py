@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from app.errors import InternalError
 from app.scoring.answer_stream import AnswerStream, Piece, Written
-from models.language.causal_lm import CausalLM
 from models.language.generation.decoding import Decoding, Prompt
 from models.language.generation.sequence import Grown, Sequence
 from models.language.generation.token import Finish
+from models.language.pipeline import LanguagePipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class Asked:
 class RunningAnswers:
     """For one thread. Prompts join in the order in which they came."""
 
-    def __init__(self, model: CausalLM, budget: int) -> None:
-        self._decoding = Decoding(model, budget)
+    def __init__(self, pipeline: LanguagePipeline, budget: int) -> None:
+        self._decoding = Decoding(pipeline.language, budget, pipeline.token_temperature)
         self._waiting: deque[Asked] = deque()
         self._growing: dict[Sequence, Asked] = {}
 

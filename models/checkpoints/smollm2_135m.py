@@ -1,7 +1,8 @@
 """Builds the shipped checkpoint `smollm2-135m`: `python -m models.checkpoints.smollm2_135m`.
 
-A temperature for each of five sets of questions, and one for all other prompts; references; and a loss-rank head. What
-is fitted and what is reported on are different rows. In bfloat16 alone, which is the precision that it is served in.
+A temperature for each of five sets of questions, and one for all other prompts; one for the tokens of free answers;
+references; and a loss-rank head. What is fitted and what is reported on are different rows. In bfloat16 alone, which is
+the precision that it is served in.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import torch
 
 from models.checkpoints.package_language import add_packaged_language
 from models.checkpoints.question_sets import Chosen, chosen_rows
+from models.checkpoints.reference_sets import Answered, answered_rows
 from models.checkpoints.shipped import FOLDER
 from models.core.checkpoint import Version, write_version
 from models.core.device import use_cores
@@ -25,18 +27,29 @@ from models.data.splits import split
 from models.language.calibrators import TASK_TEMPERATURE
 from models.language.causal_lm import CausalLM, load_causal_lm
 from models.language.pipeline import KIND, LanguagePipeline, assemble_language, language_dimensions
+from models.language.read_tokens import ReadTokens, read_tokens
 from models.language.registration import unfitted_language
 from models.language.smollm2 import ORIGIN
+from models.language.token_temperature import fit_token_temperature
 from models.training.build import Part
+from models.training.gate import Gate
 from models.training.head_plan import HeadPlan
 from models.training.labelled_outputs import LabelledOutputs
 from models.training.loss_rank_gate import LossRankGate
-from models.training.loss_rank_head import TrainedHead, train_head
+from models.training.loss_rank_head import TrainedHead
 from models.training.loss_rank_version import NAME as LOSS_RANK
 from models.training.loss_rank_version import HeadOrigin, head_report
 from models.training.prompts.calibration import own_tasks
 from models.training.prompts.kept_readings import KeptReadings
-from models.training.prompts.loss_rank import PromptViews, prompt_losses, rank_prompts
+from models.training.prompts.loss_rank import rank_prompts, train_on_prompts
+from models.training.prompts.reference_answers import reference_answers
+from models.training.prompts.token_version import (
+    MOST_TOKENS,
+    TokenPart,
+    judged_tokens,
+    token_record,
+    with_token_temperatures,
+)
 from models.training.prompts.version import PromptPart, PromptRecipe, fit_prompts, prompt_version
 from models.training.rescored import with_score
 
@@ -65,8 +78,9 @@ def build(data: Path, work: Path, folder: Path) -> None:
     version = _calibrated(base, model, fitting, judged)
     uses = (*first.uses, *(part.part.use() for part in judged))
     version = replace(version, manifest=replace(version.manifest, data=uses))
+    version = _with_head(version, assemble_language(model, version), fitting, judged[0])
     folder.mkdir(parents=True, exist_ok=True)
-    write_version(folder, _with_head(version, assemble_language(model, version), fitting, judged[0]))
+    write_version(folder, _with_token_temperature(version, model, data))
 
 
 def _part(model: CausalLM, chosen: Chosen, readings: Path) -> PromptPart:
@@ -101,10 +115,27 @@ def _head(serves: LanguagePipeline, fitting: PromptPart) -> tuple[TrainedHead, i
     outputs, labels, names = fitting.serving.outputs, fitting.labels, fitting.part.names
     apart = set(split(names, SEED, round(HELD_OUT * len(names)))[0])
     held = [place for place, name in enumerate(names) if name in apart]
-    rows = outputs.require_features()[held], prompt_losses(outputs, labels)[held]
-    views = PromptViews(outputs, labels, TIMES, SEED)
-    trained = train_head(views, rows, language_dimensions(serves.language), HEAD, None, lambda *told: None, held)
+    dimensions = language_dimensions(serves.language)
+    trained = train_on_prompts(outputs, labels, held, TIMES, dimensions, HEAD, None, lambda *told: None)
     return trained, len(held)
+
+
+def _with_token_temperature(version: Version, model: CausalLM, data: Path) -> Version:
+    parts = [_answers(model, each) for each in answered_rows(data, SEED)]
+    fitted = [part for part in parts if part.role == "fit"]
+    temperature = fit_token_temperature(model.unembedding, ReadTokens.joined([part.read for part in fitted]))
+    log.info("tokens of free answers: a temperature of %.3f", temperature)
+    judged = [part for part in parts if part.role == "report"] + fitted
+    records = [token_record(part, model.unembedding, PRECISION, 1.0, temperature) for part in judged]
+    uses, gate = [part.use() for part in parts], judged_tokens(Gate(), records)
+    return with_token_temperatures(version, {PRECISION: temperature}, records, uses, gate)
+
+
+def _answers(model: CausalLM, given: Answered) -> TokenPart:
+    log.info("%s: reference answers to %s on", given.name, given.role)
+    answers = reference_answers(model, given.rows, tuple(given.rows), MOST_TOKENS)
+    read = ReadTokens.joined(list(read_tokens(model, list(answers.found.values()))))
+    return TokenPart(given.name, given.sha256, given.role, tuple(answers.found), read, given.note)
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
 """How the prompts of a language model's version were read when it was calibrated. It travels with the checkpoint."""
 
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
@@ -18,10 +20,16 @@ class Readout(StrEnum):
 class PromptSpec:
     """`readout` is the one that calibrator and references were fitted for: answers read otherwise are not calibrated,
     and have no percentile. `tasks` are those with a temperature of their own, in the order of its values.
+    `token_temperatures` are those of the tokens of free answers, by precision; none where they are not calibrated.
     """
 
     readout: Readout
     tasks: tuple[str, ...] = ()
+    token_temperatures: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(value) and value > 0 for value in self.token_temperatures.values()):
+            raise ValueError(f"token temperatures must be above 0, got {dict(self.token_temperatures)}")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

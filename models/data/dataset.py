@@ -1,4 +1,7 @@
-"""Labelled data for jobs: images, questions, or outputs of a network. Opening checks its form, `inspect` every row."""
+"""Data for jobs: labelled images, questions, reference answers, or outputs of a network.
+
+Opening checks its form, `inspect` every row.
+"""
 
 import copy
 from abc import ABC, abstractmethod
@@ -17,7 +20,7 @@ from models.data.labelled_image import LabelledImage
 from models.data.labels import Label
 from models.data.limits import DataLimits
 
-Kind = Literal["images", "outputs", "questions"]
+Kind = Literal["images", "outputs", "questions", "completions"]
 
 # Every byte of the file is read and checked, but a JPEG's pixels are computed at an eighth of its size.
 CHEAP = InputSpec(height=1, width=1, resize=1, interpolation="nearest", mean=(0, 0, 0), std=(1, 1, 1))

@@ -1,13 +1,15 @@
-"""Questions out of a .jsonl file, an object a line, in one of two forms.
+"""Questions out of a .jsonl file, an object a line, in one of three forms.
 
 {"prompt", "choices", "answer", "task"?}                 asked as it is: a choice follows the prompt
 {"question", "choices", "answer", "subject"?, "task"?}  MMLU's form: the choices are lettered below the question
+{"prompt", "completion", "task"?}                        a reference answer, which follows the prompt as it is
 
 A row without a task is of the task that its subject names.
 """
 
 import json
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +18,53 @@ from models.data.dataset import Source
 from models.data.inspection import Findings
 from models.data.json_lines import json_lines
 from models.data.limits import DataLimits
-from models.data.questions import FEWEST_CHOICES, MOST_CHOICES, MOST_LETTERS, AskedQuestion, QuestionDataset
+from models.data.questions import (
+    FEWEST_CHOICES,
+    MOST_CHOICES,
+    MOST_LETTERS,
+    AskedDataset,
+    AskedQuestion,
+    CompletionDataset,
+    QuestionDataset,
+)
 
 NAMES = ("task", "subject")  # the first one given is the row's task
 LONGEST_NAME = 200  # characters
-FORMS = {False: "prompt", True: "question"}
 
 
 def holds_questions(path: Path, limits: DataLimits) -> bool:
-    """As the first object tells that has `choices` (questions) or `logits` (outputs); a bad row before it has no say.
+    """As the first object tells that has `choices` or a `completion` (questions) or `logits` (outputs); a bad row
+    before it has no say.
 
-    Where no object has either, a `prompt` or a `question` of any of them tells. Raises DataError.
+    Where no object has any of them, a `prompt` or a `question` of any of them tells. Raises DataError.
     """
     asked = False
     for fields in (_parsed(line) for _, line in json_lines(path, limits)):
         if not isinstance(fields, dict):
             continue
-        if "choices" in fields or "logits" in fields:
+        if fields.keys() & {"choices", "completion", "logits"}:
             return "logits" not in fields
         asked = asked or "prompt" in fields or "question" in fields
     return asked
 
 
-def read_questions(source: Source, path: Path, limits: DataLimits) -> QuestionDataset:
+def read_questions(source: Source, path: Path, limits: DataLimits) -> AskedDataset:
     """All rows have the form of the first good one; keys beside those above are ignored. Raises DataError."""
     rows = _Rows()
     for row, line in json_lines(path, limits):
         if len(rows.questions) + rows.findings.count >= limits.rows:
             raise DataError(f"more than {limits.rows} rows; upload them in parts")
         rows.add(row, _parsed(line))
-    return QuestionDataset(source, rows.questions, rows.findings)
+    kind = CompletionDataset if rows.form is Form.COMPLETION else QuestionDataset
+    return kind(source, rows.questions, rows.findings)
+
+
+class Form(StrEnum):
+    """Of a row, by the field that only such rows have."""
+
+    PROMPT = "`prompt` with `choices`"
+    QUESTION = "`question`"
+    COMPLETION = "`prompt` with `completion`"
 
 
 class _Rows:
@@ -53,24 +72,23 @@ class _Rows:
         self.questions: dict[str, AskedQuestion] = {}
         self.findings = Findings()
         self._seen: dict[tuple[str, frozenset[str]], str] = {}
-        self._lettered: bool | None = None
+        self.form: Form | None = None
 
     def add(self, row: str, fields: Any) -> None:
         if reason := next(_why_no_row(fields), None):
             self.findings.add(row, reason)
             return
-        question = _question(fields)
-        if reason := self._why_not_beside(question):
+        question, form = _question(fields), _form(fields)
+        if reason := self._why_not_beside(question, form):
             self.findings.add(row, reason)
             return
         self.questions[row] = question
         self._seen[_what_is_asked(question)] = row
-        self._lettered = question.lettered
+        self.form = form
 
-    def _why_not_beside(self, question: AskedQuestion) -> str:
-        if self._lettered not in (None, question.lettered):
-            own, others = FORMS[question.lettered], FORMS[not question.lettered]
-            return f"has `{own}`, but the rows before it `{others}`: upload the two forms as two files"
+    def _why_not_beside(self, question: AskedQuestion, form: Form) -> str:
+        if self.form not in (None, form):
+            return f"has {form}, but the rows before it {self.form}: upload them as two files"
         # The same question among the rows that are fitted on and those that are reported on would be a leak.
         first = self._seen.get(_what_is_asked(question))
         return f"the same as {first}" if first else ""
@@ -89,8 +107,15 @@ def _parsed(line: str) -> Any:
         return None
 
 
+def _form(fields: dict[str, Any]) -> Form:
+    if "question" in fields:
+        return Form.QUESTION
+    return Form.COMPLETION if "completion" in fields and "choices" not in fields else Form.PROMPT
+
+
 def _question(fields: dict[str, Any]) -> AskedQuestion:
-    choices, answer = tuple(fields["choices"]), fields["answer"]
+    alone = _form(fields) is Form.COMPLETION
+    choices, answer = ((fields["completion"],), 0) if alone else (tuple(fields["choices"]), fields["answer"])
     return AskedQuestion(
         text=fields["question"] if "question" in fields else fields["prompt"],
         choices=choices,
@@ -111,8 +136,12 @@ def _why_no_row(fields: Any) -> Iterator[str]:
     name = "question" if "question" in fields else "prompt"
     if not _is_text(fields.get(name)) or not fields[name].strip():
         yield f"`{name}` must be a text that is not empty"
-    yield from _why_no_choices(fields.get("choices"), MOST_LETTERS if name == "question" else MOST_CHOICES)
-    yield from _why_no_answer(fields.get("answer"), fields["choices"])
+    if _form(fields) is Form.COMPLETION:
+        if not _is_text(fields["completion"]) or not fields["completion"].strip():
+            yield "`completion` must be a text that is not empty"
+    else:
+        yield from _why_no_choices(fields.get("choices"), MOST_LETTERS if name == "question" else MOST_CHOICES)
+        yield from _why_no_answer(fields.get("answer"), fields["choices"])
     for name in NAMES:
         given = fields.get(name)
         if given is not None and not (_is_text(given) and 0 < len(given) <= LONGEST_NAME and given.isprintable()):

@@ -12,7 +12,7 @@ FEWEST_CHOICES, MOST_CHOICES, MOST_LETTERS = 2, 64, 26
 
 @dataclass(frozen=True, slots=True)
 class AskedQuestion:
-    """`answer` is the place of the right choice.
+    """`answer` is the place of the right choice, which is the only one where a row has a reference answer alone.
 
     The `text` of a `lettered` one is a question without its choices, which are to be put below it as A, B, …; else it
     is the whole prompt, and one of the choices follows it as it is. The `subject` is named before a lettered one, and
@@ -27,18 +27,12 @@ class AskedQuestion:
     subject: str | None = None
 
 
-class QuestionDataset(Dataset):
-    """Rows are questions, all lettered or none; labels are the places of the right choices."""
-
-    kind = "questions"
+class AskedDataset(Dataset):
+    """Rows are asked of a language model; labels are the places of the right choices."""
 
     def __init__(self, source: Source, questions: Mapping[str, AskedQuestion], findings: Findings) -> None:
         super().__init__(source, {name: question.answer for name, question in questions.items()}, findings)
         self._questions = questions
-
-    @property
-    def lettered(self) -> bool:
-        return next(iter(self._questions.values())).lettered
 
     def questions(self, names: Sequence[str]) -> list[AskedQuestion]:
         """Those of these rows, in that order."""
@@ -52,3 +46,19 @@ class QuestionDataset(Dataset):
     def inspect(self) -> Inspection:
         """Every row was checked when the file was read."""
         return self.findings.inspection(self.labels)
+
+
+class QuestionDataset(AskedDataset):
+    """Rows have choices, all of them lettered or none."""
+
+    kind = "questions"
+
+    @property
+    def lettered(self) -> bool:
+        return next(iter(self._questions.values())).lettered
+
+
+class CompletionDataset(AskedDataset):
+    """Rows are prompts with a reference answer."""
+
+    kind = "completions"

@@ -74,6 +74,11 @@ def _of_item(model: CausalLM, number: int, item: Item) -> tuple[Continuation, ..
         raise DataError(f"item {number}: {error}", [(str(number), str(error))]) from error
 
 
+def continuation(model: CausalLM, prompt: str, text: str) -> Continuation:
+    """Of one text after a prompt. Raises DataError as `item_continuations`."""
+    return _continuation(model, prompt, _prompt_tokens(model, prompt), text)
+
+
 def check_choices(choices: Sequence[str]) -> None:
     """Raises DataError for too few or too many, and for an empty or repeated one."""
     if not 2 <= len(choices) <= MOST_CHOICES:

@@ -14,7 +14,7 @@ from torch import Tensor
 from models.core.outputs import ModelOutputs
 from models.language.causal_lm import CausalLM
 from models.language.edits import Edits, edited_states
-from models.language.layers import CorrectionPhase, LayerFigures, layer_figures
+from models.language.layers import CorrectionPhase, LayerFigures
 from models.language.next_token import NextTokenQuestions, answer_outputs
 from models.language.tree_forward import BUDGET
 
@@ -60,24 +60,6 @@ def calibration_direction(states: Tensor, phase: CorrectionPhase) -> Calibration
     mean = torch.nn.functional.normalize(changes, dim=1).mean(dim=0)
     length = mean.norm()
     return CalibrationDirection((mean / length).float(), float(length), states.double().norm(dim=2).mean(dim=1).float())
-
-
-def sweep(
-    model: CausalLM,
-    questions: NextTokenQuestions,
-    labels: Tensor,
-    direction: CalibrationDirection,
-    layers: Sequence[int],
-    steps: Sequence[float] = STEPS,
-    budget: int = BUDGET,
-) -> list[SweepPoint]:
-    """Every step after every one of `layers`; labels (N,) int64 are the places of the right choices."""
-    found = []
-    for layer in layers:
-        answers = edited_outputs(model, questions, layer, direction.edits(layer, steps), budget)
-        points = zip(steps, answers, strict=True)
-        found += [SweepPoint(layer, step, layer_figures(model.layers, each, labels)) for step, each in points]
-    return found
 
 
 def best_point(points: Sequence[SweepPoint]) -> SweepPoint:

@@ -101,28 +101,31 @@ def study_layers(
     being done; what it raises ends the study. Equal arguments give equal studies on one machine. Raises DataError for
     an item whose choices are not one token each, or for a label that is none of them.
     """
-    asked = {
-        "fit": AskedPart.of(model, fit, fit_labels),
-        "report": AskedPart.of(model, report, report_labels),
-    }
-    progress = Progress(told, _tokens(asked["fit"], len(STEPS)) + _tokens(asked["report"], CONTROLS))
-    fitted = ReadPart.of(model, asked["fit"], progress, "the rows to fit on, layer by layer")
+    asked_fit, asked_report = AskedPart.of(model, fit, fit_labels), AskedPart.of(model, report, report_labels)
+    progress = Progress(told, _tokens(asked_fit, len(STEPS)) + _tokens(asked_report, CONTROLS))
+    fitted = ReadPart.of(model, asked_fit, progress, "the rows to fit on, layer by layer")
+    reported = ReadPart.of(model, asked_report, progress, "rows that are not fitted, layer by layer")
+    study = study_read_parts(fitted, reported, seed, progress)
+    told(1.0, "the layers are studied")
+    return study
+
+
+def study_read_parts(fitted: ReadPart, reported: ReadPart, seed: int, progress: Progress) -> LayerStudy:
+    """`study_layers` from the residual streams on: both parts have been read, by one model."""
     fit_curve = fitted.curve()
     phase = correction_phase(fit_curve)
     found = swept(fitted, phase, progress) if phase else None
-    reported = ReadPart.of(model, asked["report"], progress, "rows that are not fitted, layer by layer")
     temperature, judged = _compared(fitted, reported, found, seed, progress)
-    told(1.0, "the layers are studied")
     return LayerStudy(
-        precision=model.precision,
+        precision=fitted.model.precision,
         seed=seed,
-        rows={part: len(each.labels) for part, each in asked.items()},
+        rows={"fit": len(fitted.labels), "report": len(reported.labels)},
         curves={"fit": fit_curve, "report": reported.curve()},
         swept=found,
         reason=_reason(fit_curve, found),
         temperature=temperature,
         judged=judged,
-        null_space=_null_space(model, found),
+        null_space=_null_space(fitted.model, found),
     )
 
 

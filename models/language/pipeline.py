@@ -64,6 +64,11 @@ class LanguagePipeline(Answering):
         """By the name that the pipeline of images has it under."""
         return self.language
 
+    @property
+    def token_temperature(self) -> float | None:
+        """Of the tokens of free answers; None where they are not calibrated in this precision."""
+        return self.prompts.token_temperatures.get(self.language.precision)
+
     def answer(
         self,
         items: Sequence[Item],

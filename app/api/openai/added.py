@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from app.api.outcomes import digits
+from app.scoring.prompt_predictor import PromptPredictor
 from models.language.consistency import canonical, consistency
 from models.language.generation.answers import Answer
 from models.language.generation.token import Finish
@@ -17,16 +18,18 @@ LOWEST = -9999.0  # OpenAI's least log-probability; JSON has no infinity
 
 
 class Uncertainty(BaseModel):
-    """How sure the model was of an answer, by its own raw probabilities, before temperature and top_p; not calibrated.
+    """How sure the model was of an answer, before temperature and top_p.
 
-    Over the tokens of the answer, without the one that ends it; null where it has none.
+    Over the tokens of the answer, without the one that ends it; null where it has none. Log-probabilities and entropy
+    are the model's own, the two confidences calibrated where the version has a temperature for tokens.
     """
 
     log_probability: float = Field(description="Of the answer, in nats: the sum over its tokens")
     mean_log_probability: float | None = Field(description="A token")
-    confidence: float | None = Field(description="Raw, uncalibrated: exp of the mean log-probability of a token")
+    confidence: float | None = Field(description="Geometric mean of the tokens' probabilities")
     mean_entropy: float | None = Field(description="Of the distributions that the tokens came from, in nats")
     lowest_confidence: float | None = Field(description="Probability of the least probable token")
+    calibrated: bool = Field(description="false: the version has no temperature for tokens, the confidences are raw")
 
 
 class ConsistencyOfAnswers(BaseModel):
@@ -56,9 +59,11 @@ class Usage(BaseModel):
     total_tokens: int
 
 
-def uncertainty_of(answer: Answer) -> Uncertainty:
+def uncertainty_of(answer: Answer, predictor: PromptPredictor) -> Uncertainty:
+    """`predictor` is of the version that answered."""
     found = asdict(answer_uncertainty(answer.tokens))
-    return Uncertainty(**{name: None if value is None else logprob(value) for name, value in found.items()})
+    told = {name: None if value is None else logprob(value) for name, value in found.items()}
+    return Uncertainty(**told, calibrated=predictor.pipeline.token_temperature is not None)
 
 
 def consistency_of(answers: Sequence[Answer]) -> ConsistencyOfAnswers | None:

@@ -100,7 +100,7 @@ class ChatChunk(Reply):
 def chat_completion(asked: Asked, answers: Sequence[Answer], logprobs: bool) -> ChatCompletion:
     return ChatCompletion(
         **asked.head,
-        choices=[_choice(number, answer, logprobs) for number, answer in enumerate(answers)],
+        choices=[_choice(asked, number, answer, logprobs) for number, answer in enumerate(answers)],
         usage=usage_of(asked.prompt_tokens, answers),
         consistency=consistency_of(answers),
     )
@@ -127,7 +127,8 @@ class ChatChunks:
             yield self._chunk([self._part(piece.answer, ChatDelta(content=text), piece.tokens)])
         if piece.finish is not None:
             part = self._part(piece.answer, ChatDelta())
-            part.finish_reason, part.uncertainty = finish_reason(piece.finish), uncertainty_of(answer)
+            part.finish_reason = finish_reason(piece.finish)
+            part.uncertainty = uncertainty_of(answer, self._asked.predictor)
             chunk = self._chunk([part])
             if len(self._answers) > 1 and all(each.finish for each in self._answers):
                 chunk.consistency = consistency_of(self._answers)
@@ -150,13 +151,13 @@ class ChatChunks:
         return chunk
 
 
-def _choice(number: int, answer: Answer, logprobs: bool) -> ChatChoice:
+def _choice(asked: Asked, number: int, answer: Answer, logprobs: bool) -> ChatChoice:
     return ChatChoice(
         index=number,
         message=ChatAnswer(content=answer.text),
         logprobs=_logprobs(answer.tokens) if logprobs else None,
         finish_reason=finish_reason(answer.finish),
-        uncertainty=uncertainty_of(answer),
+        uncertainty=uncertainty_of(answer, asked.predictor),
     )
 
 

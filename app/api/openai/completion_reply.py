@@ -70,7 +70,8 @@ class CompletionChunks:
             return
         choice = _choice(piece.answer, piece.tokens, before, self._logprobs)
         if piece.finish is not None:
-            choice.finish_reason, choice.uncertainty = finish_reason(piece.finish), uncertainty_of(answer)
+            choice.finish_reason = finish_reason(piece.finish)
+            choice.uncertainty = uncertainty_of(answer, self._asked.predictor)
         chunk = _completion(self._asked, [choice])
         if self._usage:
             chunk.usage = None  # OpenAI's chunks say null until the last
@@ -89,7 +90,8 @@ def completion(asked: Asked, answers: Sequence[Answer], logprobs: bool) -> Compl
     choices = []
     for number, answer in enumerate(answers):
         choice = _choice(number, answer.tokens, 0, logprobs)
-        choice.finish_reason, choice.uncertainty = finish_reason(answer.finish), uncertainty_of(answer)
+        choice.finish_reason = finish_reason(answer.finish)
+        choice.uncertainty = uncertainty_of(answer, asked.predictor)
         choices.append(choice)
     whole = _completion(asked, choices)
     whole.usage = usage_of(asked.prompt_tokens, answers)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.datasets.record import DatasetRecord
-from app.jobs.language.methods import FOR_PROMPTS
+from app.jobs.language.methods import FOR_PROMPTS, TOKEN_TEMPERATURE
 from app.jobs.language.readouts import is_fitted
 from app.jobs.refusals import check_rows, refusal
 from models.core.manifest import Manifest
@@ -19,15 +19,24 @@ def check_on_prompts(manifest: Manifest, record: DatasetRecord, job: Any) -> Non
     if job.type not in TYPES:
         detail = f"{job.type} is for classifiers of images, and {job.model} is a language model: {', '.join(TYPES)}"
         raise refusal("/type", detail)
-    if record.kind != "questions":
-        detail = f"{record.id} has no questions, and {job.model} is a language model: send questions as .jsonl"
-        raise refusal("/dataset", detail)
+    _check_kind(record, job)
     if job.type == "calibrate":
         check_rows(record, job.params.fit_share)
         _check_method(record, job)
     elif job.type == "loss_rank":
         check_rows(record, job.params.fit_share)
         _check_head(manifest, job)
+
+
+def _check_kind(record: DatasetRecord, job: Any) -> None:
+    of_tokens = job.type == "calibrate" and job.params.method == TOKEN_TEMPERATURE
+    if record.kind == "questions" or (of_tokens and record.kind == "completions"):
+        return
+    if record.kind == "completions":
+        detail = f"{record.id} has answers without choices, which are for calibrate with the method {TOKEN_TEMPERATURE}"
+    else:
+        detail = f"{record.id} has no questions, and {job.model} is a language model: send questions as .jsonl"
+    raise refusal("/dataset", detail)
 
 
 def _check_method(record: DatasetRecord, job: Any) -> None:
@@ -37,6 +46,8 @@ def _check_method(record: DatasetRecord, job: Any) -> None:
         raise refusal("/params/method", detail)
     if method == DIRECTION and readout not in (None, Readout.NEXT_TOKEN):
         raise refusal("/params/readout", f"{DIRECTION} changes the next token alone: leave the readout out")
+    if method == TOKEN_TEMPERATURE and readout is not None:
+        raise refusal("/params/readout", f"{TOKEN_TEMPERATURE} is of answers without choices: leave the readout out")
     if method == TASK_TEMPERATURE and record.tasks is not None:
         _check_tasks(record.id, record.tasks)
 

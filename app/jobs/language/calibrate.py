@@ -20,6 +20,7 @@ from models.language.pipeline import language_dimensions
 from models.training.build import Fitted
 from models.training.gate import Gate
 from models.training.prompts.calibration import own_tasks, select_prompt_calibrator
+from models.training.prompts.token_version import TOKENS
 from models.training.prompts.version import PromptPart, PromptRecipe, fit_prompts, prompt_version, scores_for
 from models.training.select import Selection
 from models.uncertainty.loss_rank import LossRank
@@ -82,14 +83,20 @@ def _recipe(
 ) -> PromptRecipe:
     params = bench.context.spec.params
     method = selection.chosen if selection else params["method"]
-    prompts = _with_tasks(bench, fitting) if method == TASK_TEMPERATURE else PromptSpec(bench.readout)
+    prompts = _with_tasks(bench, fitting) if method == TASK_TEMPERATURE else _spec(bench)
     if prompts.tasks:
         bench.context.log(f"{len(prompts.tasks)} tasks have a temperature of their own: {', '.join(prompts.tasks)}")
     return PromptRecipe(method, prompts, params["seed"], study.step if study else None)
 
 
 def _with_tasks(bench: PromptBench, fitting: PromptPart) -> PromptSpec:
-    return PromptSpec(bench.readout, own_tasks(fitting.reading.tasks))
+    return _spec(bench, own_tasks(fitting.reading.tasks))
+
+
+def _spec(bench: PromptBench, tasks: tuple[str, ...] = ()) -> PromptSpec:
+    """Free answers stay as they are calibrated."""
+    before = bench.version.manifest.prompts
+    return PromptSpec(bench.readout, tasks, before.token_temperatures if before else {})
 
 
 def _extra(
@@ -102,6 +109,8 @@ def _extra(
         extra["selection"] = asdict(selection)
     if LossRank.name in scores_for(manifest.prompts, manifest.scores, recipe.prompts):
         extra[LossRank.name] = report[LossRank.name]
+    if TOKENS in report:
+        extra[TOKENS] = report[TOKENS]
     if study is not None or LAYERS in report:
         extra[LAYERS] = study.report if study is not None else report[LAYERS]
     return extra

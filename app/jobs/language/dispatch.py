@@ -1,8 +1,9 @@
-"""A stage is done one way for a classifier of images and another way for a language model."""
+"""A stage is done one way for a classifier of images and another way for a language model, or for its free answers."""
 
 from typing import Any
 
 from app.jobs.bench import Bench
+from app.jobs.language.methods import TOKEN_TEMPERATURE
 from app.jobs.stage import Stage, StageContext
 
 
@@ -13,5 +14,14 @@ def by_kind(images: Stage, prompts: Stage) -> Stage:
         bench = Bench(context)
         manifest = bench.store.read_manifest(context.spec.model, bench.base)
         return (images if manifest.prompts is None else prompts)(context)
+
+    return stage
+
+
+def by_method(choices: Stage, tokens: Stage) -> Stage:
+    """A stage that looks at the method of a job `calibrate`."""
+
+    def stage(context: StageContext) -> dict[str, Any]:
+        return (tokens if context.spec.params["method"] == TOKEN_TEMPERATURE else choices)(context)
 
     return stage

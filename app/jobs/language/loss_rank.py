@@ -8,14 +8,13 @@ from typing import Any
 
 from app.jobs.language.prompt_bench import PromptBench
 from app.jobs.language.readouts import served_readout
-from app.jobs.loss_rank import OF_HEAD, gate_of, head_teller, held_out, origin_of, tell
+from app.jobs.loss_rank import gate_of, head_plan, head_teller, held_out, origin_of, tell
 from app.jobs.publishing import keep
 from app.jobs.stage import StageContext
 from models.language.pipeline import language_dimensions
-from models.training.head_plan import HeadPlan
-from models.training.loss_rank_head import TrainedHead, train_head
+from models.training.loss_rank_head import TrainedHead
 from models.training.loss_rank_version import NAME, HeadOrigin, head_report
-from models.training.prompts.loss_rank import PromptViews, RankedPrompts, prompt_losses, rank_prompts
+from models.training.prompts.loss_rank import RankedPrompts, rank_prompts, train_on_prompts
 from models.training.rescored import with_score
 from models.uncertainty.loss_rank import LossRank
 
@@ -52,12 +51,9 @@ def _trained(bench: PromptBench) -> tuple[TrainedHead, HeadOrigin, str]:
     fitting, judging = bench.fit_and_report(bench.read(serves))
     held = held_out(fitting.part.names, params["seed"])
     outputs, labels = fitting.serving.outputs, fitting.labels
-    apart = outputs.require_features()[held], prompt_losses(outputs, labels)[held]
-    views = PromptViews(outputs, labels, params["views"], params["seed"])
-    plan = HeadPlan(seed=params["seed"], **{name: params[name] for name in OF_HEAD})
     dimensions, folder = language_dimensions(serves.language), bench.context.folder / "head"
-    told = head_teller(bench.context, READ, TRAINED - READ)
-    trained = train_head(views, apart, dimensions, plan, folder, told, held)
+    told, plan = head_teller(bench.context, READ, TRAINED - READ), head_plan(params)
+    trained = train_on_prompts(outputs, labels, held, params["views"], dimensions, plan, folder, told)
     origin = replace(origin_of(trained, fitting.part, params), views=None, base=bench.bench.base)
     return trained, origin, judging.part.note
 

@@ -5,5 +5,6 @@ from models.language.calibrators import PROMPT_CALIBRATORS
 
 AUTO = "auto"
 FOR_IMAGES = (AUTO, *CALIBRATORS)
-FOR_PROMPTS = (AUTO, *PROMPT_CALIBRATORS)
+TOKEN_TEMPERATURE = "token_temperature"  # of free answers; the others are of choices
+FOR_PROMPTS = (AUTO, *PROMPT_CALIBRATORS, TOKEN_TEMPERATURE)
 METHODS = tuple(dict.fromkeys((*FOR_IMAGES, *FOR_PROMPTS)))

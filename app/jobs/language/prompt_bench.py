@@ -63,7 +63,10 @@ class PromptBench:
         found = self.bench.version
         if is_fitted(found.manifest):
             return found
-        return replace(found, manifest=replace(found.manifest, prompts=PromptSpec(self.readout)))
+        before = found.manifest.prompts
+        temperatures = before.token_temperatures if before else {}
+        prompts = PromptSpec(self.readout, token_temperatures=temperatures)
+        return replace(found, manifest=replace(found.manifest, prompts=prompts))
 
     @property
     def precisions(self) -> tuple[str, ...]:

@@ -46,12 +46,13 @@ class _Joining:
 class Decoding:
     """For one thread. `budget` is how many tokens the caches of all running sequences may come to.
 
-    Beside them one prompt that is being read has a cache of its own.
+    Beside them one prompt that is being read has a cache of its own. `temperature` is that of calibrated tokens.
     """
 
-    def __init__(self, model: CausalLM, budget: int) -> None:
+    def __init__(self, model: CausalLM, budget: int, temperature: float | None = None) -> None:
         self._model = model
         self._budget = budget
+        self._temperature = temperature
         self._content = token_bytes(model.tokenizer)
         self._ends = end_tokens(model)
         self._joining: deque[_Joining] = deque()
@@ -105,7 +106,7 @@ class Decoding:
         if not self._running:
             return []
         together = torch.cat(states)
-        tokens = next_tokens(self._model.unembedding, together, self._running, self._content)
+        tokens = next_tokens(self._model.unembedding, together, self._running, self._content, self._temperature)
         grown = [
             sequence.broken() if token is None else sequence.grow(token, self._content, self._ends)
             for sequence, token in zip(list(self._running), tokens, strict=True)

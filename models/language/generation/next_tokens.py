@@ -14,18 +14,33 @@ from models.language.generation.token_bytes import TokenBytes
 
 
 def next_tokens(
-    unembedding: nn.Linear, states: Tensor, sequences: Several[Sequence], content: TokenBytes
+    unembedding: nn.Linear,
+    states: Tensor,
+    sequences: Several[Sequence],
+    content: TokenBytes,
+    temperature: float | None = None,
 ) -> Iterator[Token | None]:
-    """The token after each of states (B, D), by the sampling of its sequence; None where the logits are not finite."""
+    """The token after each of states (B, D), by the sampling of its sequence; None where the logits are not finite.
+
+    `temperature` is that of calibrated tokens, if any; it changes no choice.
+    """
     logits = unembedding(states).float()
     own = logits.log_softmax(dim=1)
     chosen = _choose(logits, sequences)
-    values = own.gather(1, torch.tensor(chosen, device=own.device)[:, None])[:, 0].tolist()
+    places = torch.tensor(chosen, device=own.device)[:, None]
+    values = own.gather(1, places)[:, 0].tolist()
+    calibrated = values if temperature is None else _tempered(logits, places, temperature)
     entropies = torch.linalg.vecdot(own.exp(), own).neg().tolist()
     best = _best(own, sequences, content)
     for row, token in enumerate(chosen):
-        made = Token(token, content.of(token), values[row], entropies[row], best[row])
+        made = Token(token, content.of(token), values[row], entropies[row], calibrated[row], best[row])
         yield made if math.isfinite(entropies[row]) else None
+
+
+def _tempered(logits: Tensor, places: Tensor, temperature: float) -> list[float]:
+    divided = logits / temperature
+    found: list[float] = (divided.gather(1, places)[:, 0] - divided.logsumexp(dim=1)).tolist()
+    return found
 
 
 def _choose(logits: Tensor, sequences: Several[Sequence]) -> list[int]:

@@ -26,13 +26,16 @@ class Token:
     """A token of an answer.
 
     `log_probability` and `entropy` (nats) are of the network's own distribution over the whole vocabulary, before
-    temperature and top_p; `alternatives` are its most probable tokens, first the likeliest. `text` is what the token
-    adds to the answer: nothing for one that ends within a character, whose bytes come with the token that completes it.
+    temperature and top_p; `alternatives` are its most probable tokens, first the likeliest. `calibrated` is its
+    log-probability by the temperature that the version was calibrated with, and the same where there is none. `text` is
+    what the token adds to the answer: nothing for one that ends within a character, whose bytes come with the token
+    that completes it.
     """
 
     id: int
     content: bytes
     log_probability: float
     entropy: float
+    calibrated: float
     alternatives: tuple[Alternative, ...] = ()
     text: str = ""

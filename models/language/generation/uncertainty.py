@@ -9,11 +9,12 @@ from models.language.generation.token import Token
 
 @dataclass(frozen=True, slots=True)
 class AnswerUncertainty:
-    """In nats and probabilities of the network's own distribution, not calibrated; means are over tokens.
+    """In nats and probabilities; means are over tokens.
 
-    `confidence` is the geometric mean of the tokens' probabilities, exp of the mean log-probability (length-normalised
-    sequence probability: Malinin and Gales 2021, arXiv 2002.07650, 3). The token that ends an answer is not counted.
-    All but the sum are None for an answer without tokens.
+    Log-probabilities and entropy are the network's own. `confidence` is the geometric mean of the tokens' calibrated
+    probabilities (length-normalised sequence probability: Malinin and Gales 2021, arXiv 2002.07650, 3), and
+    `lowest_confidence` the least of them. The token that ends an answer is not counted. All but the sum are None for an
+    answer without tokens.
     """
 
     log_probability: float
@@ -31,7 +32,7 @@ def answer_uncertainty(tokens: Sequence[Token]) -> AnswerUncertainty:
     return AnswerUncertainty(
         log_probability=total,
         mean_log_probability=mean,
-        confidence=math.exp(mean),
+        confidence=math.exp(math.fsum(token.calibrated for token in tokens) / len(tokens)),
         mean_entropy=math.fsum(token.entropy for token in tokens) / len(tokens),
-        lowest_confidence=math.exp(min(token.log_probability for token in tokens)),
+        lowest_confidence=math.exp(min(token.calibrated for token in tokens)),
     )

@@ -1,7 +1,8 @@
 """A loss-rank head on what a language model makes of a prompt: the final state of the token that the answer follows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,10 +12,12 @@ from torch.nn.functional import nll_loss
 from models.answers import ScoredReference
 from models.core.checkpoint import Version
 from models.core.golden import GoldenRow
-from models.core.method import UncertaintyScore
+from models.core.method import Dimensions, UncertaintyScore
 from models.core.outputs import ModelOutputs
 from models.feature_cache.view_rows import ViewRows
 from models.language.pipeline import LanguagePipeline, language_dimensions
+from models.training.head_plan import HeadPlan
+from models.training.loss_rank_head import Told, TrainedHead, train_head
 from models.training.loss_rank_report import judged_rows, loss_rank_record
 from models.training.prompts.version import PromptPart, reference_on, served_logits
 from models.training.rescored import score_names
@@ -46,6 +49,25 @@ class PromptViews:
 def prompt_losses(outputs: ModelOutputs, labels: Tensor) -> Tensor:
     """(N,): cross-entropy of the network's own probabilities of the choices."""
     return nll_loss(outputs.log_probabilities(), labels, reduction="none")
+
+
+def train_on_prompts(
+    outputs: ModelOutputs,
+    labels: Tensor,
+    held: Sequence[int],
+    times: int,
+    dimensions: Dimensions,
+    plan: HeadPlan,
+    folder: Path | None,
+    told: Told,
+) -> TrainedHead:
+    """A head trained on N prompts read `times` over, but for those at the places `held`: these say when to stop.
+
+    Labels (N,) int64 are the places of the right choices; `folder`, `told` and errors are those of `train_head`.
+    """
+    apart = outputs.require_features()[held], prompt_losses(outputs, labels)[held]
+    views = PromptViews(outputs, labels, times, plan.seed)
+    return train_head(views, apart, dimensions, plan, folder, told, held)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from app.jobs.workers import Workers
 from app.settings import Settings
 from models.training.from_archives import build_version
 from tests.fixtures.jobs import add_dataset
+from tests.fixtures.new_jobs import new_job
 
 
 @pytest.fixture
@@ -29,6 +30,28 @@ def workers(database, ledger):
     for executor in "ABC":
         workers.enter(executor)
     return workers
+
+
+@pytest.fixture
+def add(ledger):
+    """`add(…)`: the id of a new job, as `new_job`."""
+
+    def add(*args, **fields):
+        return ledger.add(new_job(*args, **fields), lambda _: None)[0].id
+
+    return add
+
+
+@pytest.fixture
+def begun(ledger, add, workers):
+    """`begun()`: the id of a new job that worker A has."""
+
+    def begun():
+        job = add()
+        assert ledger.start(job, "A")
+        return job
+
+    return begun
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from torch import Tensor
 from models.language.causal_lm import CausalLM
 from models.language.choices import read_continuations
 from models.language.continuations import ChoiceItem, Continuation
-from tests.benchmarks.language.parts import Part, kept
+from models.language.layer_study_part import ReadPart
+from tests.benchmarks.language.parts import kept
 
 TOP = 15  # tokens that UQLM asks for
 P_TRUE = (
@@ -31,12 +32,12 @@ class NextToken:
     answers: Tensor
 
 
-def next_token(model: CausalLM, found: Part) -> NextToken:
-    outputs = found.answers(model)
+def next_token(part: ReadPart) -> NextToken:
+    outputs, model = part.answers(), part.model
     with torch.inference_mode():
         table = model.unembedding(outputs.require_features().to(model.network.dtype)).float().log_softmax(dim=1)
     places = outputs.log_probabilities().argmax(dim=1).tolist()
-    tokens = [tokens[place] for tokens, place in zip(found.questions.tokens, places, strict=True)]
+    tokens = [tokens[place] for tokens, place in zip(part.asked.questions.tokens, places, strict=True)]
     return NextToken(table, torch.tensor(tokens))
 
 

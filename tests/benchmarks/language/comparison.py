@@ -1,141 +1,87 @@
-"""The calibration direction, its controls and the calibrators of logits on the same questions, with intervals."""
+"""The ways of a layer study beside the other calibrators of logits, as tables and words."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import Any
 
 from models.calibration import CALIBRATORS
-from models.calibration.temperature import Temperature
 from models.core.method import Calibrator, Dimensions
-from models.core.outputs import ModelOutputs, Needs
-from models.language.causal_lm import CausalLM
-from models.language.direction import CalibrationDirection, control_edits
-from models.language.edits import Edits
-from models.language.layers import BINS
+from models.core.outputs import Needs
+from models.language.layer_study_comparison import (
+    NOTHING,
+    RANDOM,
+    TEMPERATURE,
+    Judged,
+    comparison,
+    gains,
+)
+from models.language.layer_study_part import ReadPart
 from models.metrics.bootstrap import Interval, bootstrap_interval
-from models.metrics.calibration import expected_calibration_error, maximum_calibration_error
-from models.metrics.calibration_bootstrap import calibration_intervals
 from tests.benchmarks.epistemic.tables import Table
 from tests.benchmarks.language.mmlu import SEED
-from tests.benchmarks.language.parts import Part
-from tests.benchmarks.language.sweeping import Swept, answers_under
 
-NONE, DIRECTION, TEMPERATURE, BOTH = "nothing", "direction", "temperature", "direction, then temperature"
-OPPOSITE, ABLATED, RANDOM = "opposite direction", "direction ablated", "20 random directions, mean"
-CONTROLS = (OPPOSITE, ABLATED, RANDOM)
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """Confidence and whether the answer is right, (N,) each."""
-
-    confidence: Tensor
-    correct: Tensor
-
-    @classmethod
-    def of(cls, log_probabilities: Tensor, labels: Tensor) -> "Judged":
-        confidence, predicted = log_probabilities.exp().max(dim=1)
-        return cls(confidence, predicted == labels)
-
-    def ece(self) -> float:
-        return expected_calibration_error(self.confidence, self.correct, bins=BINS)
-
-    def row(self, before: "Judged") -> list[str]:
-        ece = calibration_intervals(self.confidence, self.correct, bins=BINS)["ece"]
-        mce = bootstrap_interval(_mce, self.confidence, self.correct)
-        change = bootstrap_interval(mean_of, self.correct.double() - before.correct.double())
-        return [
-            told(ece),
-            told(mce),
-            f"{mean_of(self.correct):.3f}",
-            "" if self is before else told(change, "+.3f"),
-            f"{mean_of(self.confidence):.3f}",
-        ]
+AIM = 0.05  # of ECE, served, on MMLU
+CONTROLS = ("opposite", "ablated", RANDOM)
+FIGURES = ("ece", "mce", "accuracy", "confidence")
+OTHERS = {name: kind for name, kind in CALIBRATORS.items() if kind.needs is Needs.LOGITS and name != TEMPERATURE}
 
 
-def calibrated(model: CausalLM, fit: Part, report: Part) -> dict[str, list[Judged]]:
-    """The model as it is, and with each registered calibrator that reads logits alone; on the report split."""
-    own, own_fit = (each.answers(model) for each in (report, fit))
-    kinds = {name: kind for name, kind in CALIBRATORS.items() if kind.needs is Needs.LOGITS}
-    return {NONE: [Judged.of(own.log_probabilities(), report.labels)]} | {
-        name: [_fitted(kind, own_fit, fit.labels, own, report.labels)] for name, kind in kinds.items()
-    }
-
-
-def directed(
-    model: CausalLM, fit: Part, report: Part, direction: CalibrationDirection, found: Swept
+def with_other_calibrators(
+    judged: Mapping[str, list[Judged]], fit: ReadPart, report: ReadPart
 ) -> dict[str, list[Judged]]:
-    """With the step that the sweep chose, and its controls; `RANDOM` has one entry a direction, the others have one."""
-    layer, step = found.chosen.layer, found.chosen.step
-    edits = {DIRECTION: direction.edits(layer, [step])} | control_edits(direction, layer, step, SEED)
-    answers = iter(answers_under(model, report, layer, joined(list(edits.values()))))
-    changed = {name: [next(answers) for _ in range(len(each))] for name, each in edits.items()}
-    judged = {
-        name: [Judged.of(each.log_probabilities(), report.labels) for each in found] for name, found in changed.items()
-    }
-    return {
-        DIRECTION: judged[DIRECTION],
-        BOTH: [_fitted(Temperature, found.answers, fit.labels, changed[DIRECTION][0], report.labels)],
-        OPPOSITE: judged["opposite"],
-        ABLATED: judged["ablated"],
-        RANDOM: judged["random"],
-    }
+    """The ways of a study, and after the first two each of OTHERS, fitted on the one part and judged on the other."""
+    first = {way: judged[way] for way in (NOTHING, TEMPERATURE)}
+    return first | {name: [_fitted(kind, fit, report)] for name, kind in OTHERS.items()} | dict(judged)
 
 
-def joined(edits: Sequence[Edits]) -> Edits:
-    """All of them in one pass."""
-    return Edits(*(torch.cat([getattr(each, name) for each in edits]) for name in ("vectors", "steps", "removed")))
-
-
-def _fitted(
-    kind: type[Calibrator], fit: ModelOutputs, fit_labels: Tensor, report: ModelOutputs, labels: Tensor
-) -> Judged:
-    method = kind(Dimensions(fit.logits.shape[1], report.require_features().shape[1])).fit(fit, fit_labels)
-    return Judged.of(method.transform(report).calibrated_log_probabilities(), labels)
+def _fitted(kind: type[Calibrator], fit: ReadPart, report: ReadPart) -> Judged:
+    known, asked = fit.answers(), report.answers()
+    method = kind(Dimensions(known.logits.shape[1], known.require_features().shape[1])).fit(known, fit.labels)
+    return Judged.of(method.transform(asked).calibrated_log_probabilities(), report.labels)
 
 
 def comparison_table(judged: Mapping[str, Sequence[Judged]]) -> Table:
-    (before,) = judged[NONE]
-    rows = {name: found[0].row(before) for name, found in judged.items() if name != RANDOM}
-    if RANDOM in judged:
-        rows[RANDOM] = _random_row(judged[RANDOM])
-    columns = ["ECE (95 %)", "MCE (95 %)", "accuracy", "change of accuracy (95 %)", "confidence"]
+    (before,) = judged[NOTHING]
+    rows = {}
+    for way, found in comparison(judged, SEED).items():
+        if way == RANDOM:
+            rows[f"random ({found['directions']} directions)"] = _spread_row(found)
+        else:
+            rows[way] = _row(found, change_of_accuracy(before, judged[way][0]))
+    columns = ["ECE (95 %)", "MCE", "accuracy", "confidence", "change of accuracy (95 %)"]
     return Table("Calibrators, direction and controls on the report split", "way", columns, rows)
 
 
-def _random_row(judged: Sequence[Judged]) -> list[str]:
-    eces, mces = [judge.ece() for judge in judged], [_mce(judge.confidence, judge.correct) for judge in judged]
-    spread = [f"{sum(each) / len(each):.3f} ({min(each):.3f} to {max(each):.3f} of them)" for each in (eces, mces)]
-    means = [mean_of(torch.stack([getattr(judge, name) for judge in judged])) for name in ("correct", "confidence")]
-    return [*spread, f"{means[0]:.3f}", "", f"{means[1]:.3f}"]
+def _row(found: Mapping[str, Any], change: Interval) -> list[str]:
+    ece, *others = (found[name] for name in FIGURES)
+    return [told(Interval(**ece)), *(f"{each:.3f}" for each in others), told(change, "+.3f")]
 
 
-def gain(judged: Mapping[str, Sequence[Judged]], less: str, more: str) -> Interval:
-    """By how much the ECE of `less` is lower than that of `more`, on the same rows; the mean where there are many."""
-    parts = (judged[less], judged[more])
-    confidence, correct = (
-        torch.stack([getattr(judge, name) for each in parts for judge in each], dim=1)
-        for name in ("confidence", "correct")
-    )
-
-    def statistic(sure: Tensor, right: Tensor) -> float:
-        eces = [expected_calibration_error(sure[:, k], right[:, k], bins=BINS) for k in range(sure.shape[1])]
-        first, second = eces[: len(parts[0])], eces[len(parts[0]) :]
-        return sum(second) / len(second) - sum(first) / len(first)
-
-    return bootstrap_interval(statistic, confidence, correct, resamples=200)
+def _spread_row(found: Mapping[str, Any]) -> list[str | None]:
+    spreads = [found[name] for name in FIGURES]
+    return [*(f"{each['mean']:.3f} ({each['lowest']:.3f} to {each['highest']:.3f} of them)" for each in spreads), None]
 
 
-def mean_of(values: Tensor) -> float:
-    return float(values.double().mean())
+def change_of_accuracy(before: Judged, after: Judged) -> Interval:
+    """On the same rows."""
+    change = after.correct.double() - before.correct.double()
+    return bootstrap_interval(lambda each: float(each.mean()), change, seed=SEED)
+
+
+def gain_words(judged: Mapping[str, Sequence[Judged]]) -> str:
+    said = []
+    for gain in gains(judged, SEED):
+        interval = Interval(**{name: gain[name] for name in ("value", "low", "high", "level")})
+        word = "lower" if interval.low > 0 else "higher" if interval.high < 0 else "no different for certain"
+        said.append(f"{gain['of']} against {gain['against']}, ECE lower by {told(interval, '+.3f')}: {word}")
+    return f"On the same rows: {'; '.join(said)}."
+
+
+def aim_words(judged: Mapping[str, Sequence[Judged]]) -> str:
+    eces = {way: found[0].figures()["ece"] for way, found in judged.items() if way not in CONTROLS}
+    each = ", ".join(f"{way} {ece:.3f} ({'met' if ece <= AIM else 'not met'})" for way, ece in eces.items())
+    return f"Aim of ECE at most {AIM}: {each}."
 
 
 def told(interval: Interval, form: str = ".3f") -> str:
     value, low, high = (format(each, form) for each in (interval.value, interval.low, interval.high))
     return f"{value} ({low} to {high})"
-
-
-def _mce(confidence: Tensor, correct: Tensor) -> float:
-    return maximum_calibration_error(confidence, correct, bins=BINS)

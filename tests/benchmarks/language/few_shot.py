@@ -12,20 +12,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy
 
-from models.calibration.temperature import Temperature
 from models.core.device import PRECISIONS
-from models.core.method import Dimensions
 from models.core.outputs import ModelOutputs
-from models.language.causal_lm import CausalLM
 from models.language.few_shot_recalibration import DomainRows, FewShotPlan, FewShotRecalibrator, read_curves
+from models.language.layer_study_comparison import Judged, fitted_temperature
+from models.language.layer_study_part import ReadPart
 from models.language.layers import BINS
 from models.metrics.bootstrap import bootstrap_interval
 from models.metrics.calibration_bootstrap import calibration_intervals
 from tests.benchmarks.epistemic.tables import Report, Table
 from tests.benchmarks.language import RESULTS
-from tests.benchmarks.language.comparison import Judged, told
+from tests.benchmarks.language.comparison import told
 from tests.benchmarks.language.mmlu import Asked
-from tests.benchmarks.language.parts import Part, part
+from tests.benchmarks.language.parts import part
 from tests.benchmarks.language.sets import MMLU, parts
 from tests.benchmarks.language.smollm2 import smollm2
 
@@ -43,17 +42,14 @@ def numbered(chosen: Asked, names: list[str]) -> Tensor:
     return torch.tensor([names.index(subject) for subject in chosen.subjects])
 
 
-def held_out_confidences(
-    model: CausalLM, fit: Part, report: Part, fit_domains: Tensor, domains: Tensor
-) -> dict[str, Tensor]:
+def held_out_confidences(fit: ReadPart, report: ReadPart, fit_domains: Tensor, domains: Tensor) -> dict[str, Tensor]:
     """(N,) a way: of every report question by what was fitted without its subject."""
-    known, asked = fit.answers(model), report.answers(model)
+    known, asked = fit.answers(), report.answers()
     shown, rows = domain_rows(known, fit.labels, fit_domains), domain_rows(asked, report.labels, domains)
     found = {name: rows.confidences.clone() for name in (RAW, TEMPERATURE, FEW_SHOT, CONSTANT)}
     for fold in range(FOLDS):
         learnt, new = fit_domains % FOLDS != fold, domains % FOLDS == fold
-        method = Temperature(Dimensions(known.logits.shape[1], rows.embeddings.shape[1]))
-        cooled = method.fit(known.take(learnt), fit.labels[learnt]).transform(asked.take(new))
+        cooled = fitted_temperature(known.take(learnt), fit.labels[learnt]).transform(asked.take(new))
         found[TEMPERATURE][new] = cooled.calibrated_log_probabilities().amax(dim=1).exp()
         found[CONSTANT][new] = shown.correct[learnt].float().mean()
         found[FEW_SHOT][new] = _recalibrated(_taken(shown, learnt), _taken(shown, ~learnt), _taken(rows, new))
@@ -110,8 +106,8 @@ def main() -> None:
     names = sorted(set(chosen.fit.subjects))
     fit, report = part(model, chosen.fit), part(model, chosen.report)
     fit_domains, domains = numbered(chosen.fit, names), numbered(chosen.report, names)
-    correct = Judged.of(report.answers(model).log_probabilities(), report.labels).correct
-    found = held_out_confidences(model, fit, report, fit_domains, domains)
+    correct = Judged.of(report.answers().log_probabilities(), report.labels).correct
+    found = held_out_confidences(fit, report, fit_domains, domains)
     about = {
         "model": "SmolLM2-135M-Instruct, 4-bit weights unpacked",
         "precision": model.precision,

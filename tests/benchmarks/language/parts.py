@@ -1,39 +1,24 @@
-"""What a model says of a part of a set after each of its layers: long passes, whose results `build/language` keeps."""
+"""Parts of the sets as a layer study reads them: long passes, whose results `build/language` keeps."""
 
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import safetensors.torch
 from torch import Tensor
 
-from models.core.outputs import ModelOutputs
 from models.language.causal_lm import CausalLM
 from models.language.continuations import ChoiceItem
-from models.language.layers import layer_outputs, layer_states
-from models.language.next_token import NextTokenQuestions, next_token_questions
+from models.language.layer_study_part import AskedPart, ReadPart
+from models.language.layers import layer_states
 from tests.benchmarks.language import BUILD
 from tests.benchmarks.language.mmlu import Asked
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One split: its questions, the places of the right choices, and the residual stream after each layer."""
-
-    questions: NextTokenQuestions
-    labels: Tensor
-    states: Tensor
-
-    def answers(self, model: CausalLM) -> ModelOutputs:
-        """The model's own: those after its last layer."""
-        return next(layer_outputs(model, self.states[-1:], self.questions.tokens))
-
-
-def part(model: CausalLM, chosen: Asked) -> Part:
-    questions = next_token_questions(model, chosen.items)
-    states = kept(model, chosen.items, "states", lambda: layer_states(model, questions))
-    return Part(questions, chosen.labels, states)
+def part(model: CausalLM, chosen: Asked) -> ReadPart:
+    asked = AskedPart.of(model, chosen.items, chosen.labels)
+    states = kept(model, chosen.items, "states", lambda: layer_states(model, asked.questions))
+    return ReadPart(model, asked, states)
 
 
 def kept(model: CausalLM, items: Sequence[ChoiceItem], name: str, make: Callable[[], Tensor]) -> Tensor:

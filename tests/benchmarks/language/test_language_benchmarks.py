@@ -4,12 +4,15 @@ import pytest
 import torch
 
 from models.language.continuations import ChoiceItem
+from models.language.layer_study_comparison import NOTHING, RANDOM, TEMPERATURE, Judged
 from models.language.multiple_choice import letters
-from tests.benchmarks.language import comparison
+from tests.benchmarks.language import parts as parts_module
 from tests.benchmarks.language.choices import LOOP, WAYS, timed
+from tests.benchmarks.language.comparison import CONTROLS, OTHERS, aim_words, comparison_table, with_other_calibrators
 from tests.benchmarks.language.few_shot import subject_gap
-from tests.benchmarks.language.loss_rank import Passes
+from tests.benchmarks.language.loss_rank import PARAMS, trained
 from tests.benchmarks.language.mmlu import Asked, asked, some_subjects
+from tests.benchmarks.language.parts import part
 from tests.benchmarks.language.usefulness import difference, verdict
 from tests.models.language.tiny_model import tiny, tiny_folder, tiny_source
 
@@ -36,24 +39,46 @@ def test_questions_have_five_solved_ones_of_their_subject_before_them():
         assert item.prompt.endswith("\nAnswer:")
 
 
-def test_the_gain_is_how_much_lower_the_first_way_s_ece_is_than_the_mean_of_the_other_s():
-    sure, right = torch.full((50,), 0.9), torch.ones(50, dtype=torch.bool)
-    judged = {
-        comparison.DIRECTION: [comparison.Judged(sure, right)],
-        comparison.RANDOM: [comparison.Judged(torch.full((50,), each), right) for each in (0.5, 0.7)],
-    }
-    assert comparison.gain(judged, comparison.DIRECTION, comparison.RANDOM).value == pytest.approx(0.3, abs=1e-6)
+@pytest.fixture
+def found(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(parts_module, "BUILD", tmp_path)
+    return part(tiny, ASKED)
+
+
+def judged(confidence, right):
+    return Judged(torch.full((40,), confidence), torch.arange(40) < right)
 
 
 def test_the_comparison_tells_errors_and_the_change_of_accuracy_on_the_same_rows():
-    sure = torch.full((40,), 0.7)
-    before, after = (comparison.Judged(sure, torch.arange(40) < right) for right in (20, 24))
-    ece, mce, accuracy, change, confidence = after.row(before)
-    assert (accuracy, confidence) == ("0.600", "0.700")
+    ways = {NOTHING: [judged(0.7, 20)], TEMPERATURE: [judged(0.7, 24)], RANDOM: [judged(0.7, 20), judged(0.9, 20)]}
+    rows = comparison_table(ways).rows
+    assert list(rows) == [NOTHING, TEMPERATURE, "random (2 directions)"]
+    assert rows[NOTHING][1:4] == ["0.200", "0.500", "0.700"]
+    assert rows[NOTHING][4] == "+0.000 (+0.000 to +0.000)"
+    ece, mce, accuracy, _, change = rows[TEMPERATURE]
+    assert (mce, accuracy) == ("0.100", "0.600")
     assert ece.startswith("0.100 (")
-    assert mce.startswith("0.100 (")
     assert change.startswith("+0.100 (+")
-    assert before.row(before)[3] == ""
+    assert rows["random (2 directions)"][0] == "0.300 (0.200 to 0.400 of them)"
+
+
+def test_the_aim_is_asked_of_every_way_but_the_controls():
+    ways = {NOTHING: [judged(0.7, 20)], TEMPERATURE: [judged(0.5, 20)]} | {name: [judged(0.5, 20)] for name in CONTROLS}
+    assert aim_words(ways) == "Aim of ECE at most 0.05: nothing 0.200 (not met), temperature 0.000 (met)."
+
+
+def test_every_calibrator_of_logits_stands_beside_the_ways_of_a_study(found):
+    own = Judged.of(found.answers().log_probabilities(), found.labels)
+    ways = with_other_calibrators({NOTHING: [own], TEMPERATURE: [own], "direction": [own]}, found, found)
+    assert list(ways) == [NOTHING, TEMPERATURE, *OTHERS, "direction"]
+    assert {"beta", "vector", "g_layers"} <= OTHERS.keys()
+    (vector,) = ways["vector"]
+    assert vector.figures()["ece"] < own.figures()["ece"]
+
+
+def test_a_head_is_trained_as_long_as_the_job_trains_it_by_itself(found):
+    steps = -(-len(ITEMS) * PARAMS["views"] // 256) * PARAMS["passes"]
+    assert trained(found).curve[-1].step == steps
 
 
 def test_a_gap_is_the_mean_over_subjects_of_confidence_off_accuracy():
@@ -68,12 +93,3 @@ def test_a_score_that_ranks_better_has_a_positive_difference():
     assert difference(good, poor, wrong).value == pytest.approx(0.5)
     assert "good against the best of theirs, poor" in (said := verdict({"good": good}, {"poor": poor}, wrong))
     assert said.endswith("ours is better.")
-
-
-def test_every_pass_has_every_row_once_in_another_order():
-    rows = torch.arange(20.0)
-    views = Passes(rows[:, None], rows, rows.long())
-    first, second = (views.read(start, start + 20).losses for start in (0, 20))
-    assert torch.equal(first.sort().values, rows)
-    assert torch.equal(second.sort().values, rows)
-    assert not torch.equal(first, second)

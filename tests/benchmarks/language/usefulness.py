@@ -1,7 +1,7 @@
 """Which scores tell right answers from wrong ones: `python -m tests.benchmarks.language.usefulness`.
 
 Ours beside those of LM-Polygraph and UQLM that fit a lettered answer, on the same model, items and answers. Temperature
-and loss rank are fitted on the fit split; all figures are of the report split.
+and loss rank are fitted on the fit split, the head as a job trains it; all figures are of the report split.
 """
 
 import argparse
@@ -11,21 +11,24 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.calibration.temperature import Temperature
+from app.jobs.loss_rank import HELD_OUT
 from models.core.device import PRECISIONS
 from models.core.method import Dimensions
-from models.core.outputs import ModelOutputs
 from models.language.causal_lm import CausalLM
+from models.language.layer_study_comparison import fitted_temperature
+from models.language.layer_study_part import ReadPart
 from models.metrics.bootstrap import Interval, bootstrap_interval
 from models.metrics.ranking import auroc
 from models.metrics.selective import aurc
+from models.training.loss_rank_head import TrainedHead
 from models.uncertainty import SCORES
+from models.uncertainty.loss_rank import LossRank
 from tests.benchmarks.epistemic.tables import Report, Table
 from tests.benchmarks.language import RESULTS
 from tests.benchmarks.language.baselines import BASELINES, next_token, p_true
 from tests.benchmarks.language.comparison import told
-from tests.benchmarks.language.loss_rank import trained
-from tests.benchmarks.language.parts import Part, part
+from tests.benchmarks.language.loss_rank import PARAMS, PLAN, trained
+from tests.benchmarks.language.parts import part
 from tests.benchmarks.language.sets import SETS, Parts, parts
 from tests.benchmarks.language.smollm2 import smollm2
 
@@ -33,20 +36,20 @@ RAW, LEARNED = "max_prob, raw", "loss_rank"
 DEFAULT = ("sst2", "ag_news", "commonsenseqa")
 
 
-def our_scores(model: CausalLM, fit: Part, report: Part) -> dict[str, Tensor]:
-    fitted, own = fit.answers(model), report.answers(model)
+def our_scores(fit: ReadPart, report: ReadPart, head: LossRank) -> dict[str, Tensor]:
+    own = report.answers()
     sizes = Dimensions(own.logits.shape[1], own.require_features().shape[1])
-    calibrated = Temperature(sizes).fit(fitted, fit.labels).transform(own)
+    calibrated = fitted_temperature(fit.answers(), fit.labels).transform(own)
     scores = {name: kind(sizes).score(calibrated) for name, kind in SCORES.items() if name != LEARNED}
     raw = SCORES["max_prob"](sizes).score(own.with_calibrated(own.logits))
-    return {RAW: raw, **scores, LEARNED: trained(fitted, fit.labels).score(own)}
+    return {RAW: raw, **scores, LEARNED: head.score(own)}
 
 
-def their_scores(model: CausalLM, chosen: Parts, report: Part, own: ModelOutputs) -> dict[str, Tensor]:
-    read, places = next_token(model, report), own.log_probabilities().argmax(dim=1).tolist()
+def their_scores(chosen: Parts, report: ReadPart) -> dict[str, Tensor]:
+    read, places = next_token(report), report.answers().log_probabilities().argmax(dim=1).tolist()
     answers = [item.choices[place] for item, place in zip(chosen.report.items, places, strict=True)]
     found = {name: score(read) for name, score in BASELINES.items()}
-    return found | p_true(model, chosen.report.items, answers)
+    return found | p_true(report.model, chosen.report.items, answers)
 
 
 def score_table(name: str, scores: Mapping[str, Tensor], wrong: Tensor) -> Table:
@@ -85,11 +88,21 @@ def of_set(model: CausalLM, name: str) -> tuple[Table, list[str], str]:
     """Table, what it says, and what it is of."""
     chosen = parts(name)
     fit, report = part(model, chosen.fit), part(model, chosen.report)
-    own = report.answers(model)
-    wrong = own.log_probabilities().argmax(dim=1) != report.labels
-    ours, theirs = our_scores(model, fit, report), their_scores(model, chosen, report, own)
-    about = f"{len(wrong)} questions, accuracy {1 - float(wrong.double().mean()):.3f}; {len(fit.labels)} to fit on;"
-    return score_table(name, ours | theirs, wrong), words(name, ours, theirs, wrong), f"{about} {chosen.about}"
+    wrong = report.answers().log_probabilities().argmax(dim=1) != report.labels
+    trained_head = trained(fit)
+    ours, theirs = our_scores(fit, report, trained_head.head), their_scores(chosen, report)
+    about = (
+        f"{len(wrong)} questions, accuracy {1 - float(wrong.double().mean()):.3f}; {len(fit.labels)} to fit on;"
+        f" {chosen.about}; {head_words(trained_head)}"
+    )
+    return score_table(name, ours | theirs, wrong), words(name, ours, theirs, wrong), about
+
+
+def head_words(trained_head: TrainedHead) -> str:
+    if trained_head.best is None:
+        return "the head has collapsed"
+    best, last = trained_head.best.step, trained_head.curve[-1].step
+    return f"the head is that after step {best}, the last check was after step {last}"
 
 
 def main() -> None:
@@ -107,6 +120,9 @@ def main() -> None:
         **{name: each[2] for name, each in found.items()},
         "calibrated": "max_prob and entropy after a temperature: of two choices it cannot change the order by max_prob,"
         " of more it changes it a little",
+        "loss_rank": f"as a job trains it to which no parameters are sent: {HELD_OUT:.0%} of the rows to fit on say"
+        f" when to stop, the others are read {PARAMS['views']} times in each of {PLAN.passes} passes;"
+        f" {PLAN.depth} layers of {PLAN.width}, batches of {PLAN.batch}",
         "labels": "loss_rank has learnt from the fit split's, temperature has one number from them, theirs use none;"
         " which score is best is seen on the same rows, hence a little too good",
     }

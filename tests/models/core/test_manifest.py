@@ -96,10 +96,10 @@ def test_a_version_for_images_is_written_so_that_older_releases_can_read_it(fiel
 
 
 def test_the_manifest_of_a_language_model_survives_json(fields):
-    prompts = {"readout": "next_token", "tasks": ["mmlu", "sst2"]}
+    prompts = {"readout": "next_token", "tasks": ["mmlu", "sst2"], "token_temperatures": {"float32": 1.25}}
     told = fields | {"format": 3, "input_spec": None, "prompts": prompts, "classes": []}
     read = Manifest.from_json(json.dumps(told))
-    assert read.prompts == PromptSpec(Readout.NEXT_TOKEN, ("mmlu", "sst2"))
+    assert read.prompts == PromptSpec(Readout.NEXT_TOKEN, ("mmlu", "sst2"), {"float32": 1.25})
     assert json.loads(json_bytes(read.to_dict())) == told
     with pytest.raises(UnsupportedError, match="prompts, not images"):
         _ = read.image_input

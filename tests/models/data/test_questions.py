@@ -91,7 +91,20 @@ def test_more_choices_than_letters(opened):
 def test_the_two_forms_are_not_mixed(opened):
     ((row, why),) = opened(GOOD, *lettered_rows(1)).inspect().bad
     assert row == "row 2"
-    assert "`question`, but the rows before it `prompt`" in why
+    assert "`question`, but the rows before it `prompt` with `choices`" in why
+
+
+def test_a_completion_is_the_one_answer_of_its_row(opened):
+    row = {"prompt": "The sea is", "completion": " blue.", "task": "seas"}
+    data = opened(row, {**row, "answer": 7}, {**row, "completion": " "}, {**GOOD, "completion": " dry"})
+    assert (data.kind, data.names, data.tasks()) == ("completions", ("row 1",), {"seas": 1})
+    (question,) = data.questions(data.names)
+    assert (question.text, question.choices[question.answer]) == ("The sea is", " blue.")
+    assert [why for _, why in data.findings] == [
+        "the same as row 1",
+        "`completion` must be a text that is not empty",
+        "has `prompt` with `choices`, but the rows before it `prompt` with `completion`: upload them as two files",
+    ]
 
 
 def test_the_first_object_tells_questions_from_outputs(tmp_path):

@@ -11,7 +11,6 @@ from models.language.direction import (
     calibration_direction,
     control_edits,
     edited_outputs,
-    sweep,
 )
 from models.language.edits import Edits, edited_states
 from models.language.layers import CorrectionPhase, LayerFigures, layer_states
@@ -90,14 +89,6 @@ def test_the_network_is_left_as_it_was(tiny, questions, direction):
     before = score_next_token(tiny, ITEMS).logits
     edited_outputs(tiny, questions, 3, direction.edits(3, [0.5]))
     assert torch.equal(score_next_token(tiny, ITEMS).logits, before)
-
-
-def test_the_sweep_has_every_step_after_every_layer_and_starts_from_the_model(tiny, questions, direction):
-    points = sweep(tiny, questions, LABELS, direction, [2, 4], [-0.3, 0.0, 0.3])
-    assert [(point.layer, point.step) for point in points] == [(n, s) for n in (2, 4) for s in (-0.3, 0.0, 0.3)]
-    own = score_next_token(tiny, ITEMS).log_probabilities().exp().amax(dim=1).mean()
-    assert points[1].figures.confidence == pytest.approx(float(own), abs=1e-5)
-    assert points[4].figures.confidence == pytest.approx(float(own), abs=1e-5)
 
 
 def test_the_best_point_does_not_pay_with_accuracy():

@@ -55,6 +55,7 @@ def test_the_reply_is_openai_s_and_the_answer_the_model_s(client, plain_prompt_p
             "confidence": math.exp(sum(values) / 24),
             "mean_entropy": sum(token.entropy for token in mine.tokens) / 24,
             "lowest_confidence": math.exp(min(values)),
+            "calibrated": False,
         },
         rel=1e-4,
     )

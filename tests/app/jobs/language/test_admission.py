@@ -13,6 +13,7 @@ from tests.fixtures.labelled_data import SAMPLES
 from tests.fixtures.questions import jsonl, lettered_rows, prompt_rows
 from tests.fixtures.tables import outputs_table
 
+ANSWERED = jsonl([{"prompt": f"The sea number {number} is", "completion": " blue"} for number in range(40)])
 LETTERED, PROMPTS = jsonl(lettered_rows(40)), jsonl(prompt_rows(40))
 FEW = ("the sea", "the sand", "the sky")  # of 57 rows each has 19
 IMAGES = SAMPLES["images"]["indexed.zip"]
@@ -37,6 +38,8 @@ def test_methods_of_language_models(admit, method):
 
 
 def test_other_jobs_that_fit(admit):
+    admit(method="token_temperature")
+    admit(ANSWERED, method="token_temperature")
     admit(PROMPTS, readout="text_unconditional")
     admit(PROMPTS, "evaluate", readout="next_token")
     admit(PROMPTS, "loss_rank", readout="text", gate={"measure": "spearman"})
@@ -50,6 +53,9 @@ def test_other_jobs_that_fit(admit):
         ({"type": "train"}, "/dataset", "has questions: send the images themselves"),
         ({"content": IMAGES, "name": "i.zip"}, "/dataset", "has no questions, and tiny is a language model"),
         ({"content": outputs_table(40), "name": "o.csv", "type": "evaluate"}, "/dataset", "has no questions"),
+        ({"content": ANSWERED}, "/dataset", "has answers without choices, which are for calibrate with the method"),
+        ({"content": ANSWERED, "type": "evaluate"}, "/dataset", "has answers without choices"),
+        ({"method": "token_temperature", "readout": "text"}, "/params/readout", "of answers without choices"),
         ({"method": "mac_cal"}, "/params/method", "mac_cal is for classifiers of images"),
         ({"content": PROMPTS, "method": "task_temperature"}, "/params/method", "needs rows with a `task`"),
         (

@@ -18,7 +18,7 @@ def stream(tokens, stops=()):
     """Pieces of text as they come, and whether a stop string ended them."""
     text, pieces = TextStream(stops), []
     for token in tokens:
-        released, stopped = text.push(Token(token, CONTENT.of(token), 0.0, 0.0), CONTENT.in_text(token))
+        released, stopped = text.push(Token(token, CONTENT.of(token), 0.0, 0.0, 0.0), CONTENT.in_text(token))
         pieces.append("".join(each.text for each in released))
         if stopped:
             return pieces, True
@@ -47,7 +47,7 @@ def test_text_that_cannot_begin_a_stop_string_is_not_held_back():
     text = TextStream(["END", "\n\n"])
     pieces = []
     for word in ("now ", "E", "NO", " E", "N", "D"):
-        released, stopped = text.push(Token(0, b"", 0.0, 0.0), word.encode())
+        released, stopped = text.push(Token(0, b"", 0.0, 0.0, 0.0), word.encode())
         pieces.append([each.text for each in released])
     assert pieces == [["now "], [], ["E", "NO"], [], [], [" "]]
     assert stopped
@@ -56,8 +56,8 @@ def test_text_that_cannot_begin_a_stop_string_is_not_held_back():
 def test_half_a_character_at_the_end_and_before_a_stop_string_is_shown_as_such():
     for stops in ((), ("E",)):
         text = TextStream(stops)
-        text.push(Token(0, b"", 0.0, 0.0), b"a\xf0\x9f")
-        found = text.push(Token(1, b"", 0.0, 0.0), b"E")[0] if stops else text.finish()
+        text.push(Token(0, b"", 0.0, 0.0, 0.0), b"a\xf0\x9f")
+        found = text.push(Token(1, b"", 0.0, 0.0, 0.0), b"E")[0] if stops else text.finish()
         assert [each.text for each in found] == ["a\ufffd"]
 
 

@@ -1,0 +1,88 @@
+"""A temperature for the tokens of free answers (Guo et al. 2017, arXiv 1706.04599, over the whole vocabulary).
+
+It is fitted on reference answers: a token is right where it is the one that came, given that all before it were.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from models.calibration.temperature import LARGEST, SMALLEST
+from models.core.errors import DataError
+from models.language.read_tokens import ReadTokens
+from models.metrics.calibration import expected_calibration_error, noise_floor
+
+STEPS, NEAR = 25, 1e-4  # of Newton's method, and the change of log T at which it is done. Ours
+FEWEST_TOKENS = 20  # to fit on, or to judge by. Ours
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFigures:
+    """Over T tokens: `confidence` is the mean probability of the likeliest token, `accuracy` the share of those that
+    came, `nll` in nats a token, `ece` of 15 bins, and `ece_floor` what perfect calibration would read.
+    """
+
+    tokens: int
+    accuracy: float
+    confidence: float
+    nll: float
+    ece: float
+    ece_floor: float
+
+
+def fit_token_temperature(unembedding: nn.Linear, read: ReadTokens) -> float:
+    """T in [1/50, 50] at the minimum of the NLL of softmax(z / T). Raises DataError for fewer than 20 tokens.
+
+    The NLL is convex in b = 1/T, with slope mean(E_p[z] - z_target) and curvature mean(Var_p[z]): Newton's method in
+    log b, kept within the interval that the slopes' signs leave.
+    """
+    if len(read) < FEWEST_TOKENS:
+        raise DataError(f"{len(read)} tokens of answers to fit on, at least {FEWEST_TOKENS} are needed: send more rows")
+    low, high, at = math.log(1 / LARGEST), math.log(1 / SMALLEST), 0.0
+    for _ in range(STEPS):
+        slope, curvature = _derivatives(unembedding, read, math.exp(at))
+        low, high = (low, at) if slope > 0 else (at, high)
+        step = -slope / curvature if curvature > 0 else math.inf
+        moved = at + step if low < at + step < high else (low + high) / 2
+        if abs(moved - at) < NEAR:
+            break
+        at = moved
+    return math.exp(-moved)
+
+
+def _derivatives(unembedding: nn.Linear, read: ReadTokens, inverse: float) -> tuple[float, float]:
+    """First and second derivative of the mean NLL by log b; the second without the term that is 0 at the minimum."""
+    slope = curvature = 0.0
+    for logits, targets in read.logits(unembedding):
+        probabilities = (logits * inverse).softmax(dim=1)
+        mean = torch.linalg.vecdot(probabilities, logits)
+        spread = torch.linalg.vecdot(probabilities, (logits - mean[:, None]).square())
+        picked = logits.gather(1, targets[:, None])[:, 0]
+        slope += float((mean - picked).double().sum())
+        curvature += float(spread.double().sum())
+    return inverse * slope / len(read), inverse * inverse * curvature / len(read)
+
+
+def token_figures(unembedding: nn.Linear, read: ReadTokens, temperature: float, seed: int = 0) -> TokenFigures:
+    """How well confidence in single tokens fits at this temperature, 1 for the network as it is."""
+    confidences, right, losses = zip(
+        *(_judged(logits / temperature, targets) for logits, targets in read.logits(unembedding)), strict=True
+    )
+    confidence, correct = torch.cat(confidences).cpu(), torch.cat(right).cpu()
+    return TokenFigures(
+        tokens=len(read),
+        accuracy=float(correct.double().mean()),
+        confidence=float(confidence.mean()),
+        nll=float(torch.cat(losses).double().mean()),
+        ece=expected_calibration_error(confidence, correct),
+        ece_floor=noise_floor(confidence, seed=seed),
+    )
+
+
+def _judged(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each token: probability of the likeliest one (float64), whether it came, and the loss of the one that did."""
+    own = logits.log_softmax(dim=1)
+    best, places = own.max(dim=1)
+    return best.double().exp().clamp(max=1), places == targets, -own.gather(1, targets[:, None])[:, 0]

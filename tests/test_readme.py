@@ -71,6 +71,24 @@ def test_language_table_is_the_manifests() -> None:
     assert rows in README, f"put these rows into README.md:\n{rows}"
 
 
+def token_rows() -> list[str]:
+    """The tokens of free answers, before and after their temperature."""
+    return [
+        f"| {found['data'].removesuffix('_shared')}, {found['rows']} | {after['tokens']} | {after['accuracy']:.3f}"
+        f" | {before['confidence']:.3f} → {after['confidence']:.3f}"
+        f" | {before['ece']:.3f} → {after['ece']:.3f} ({after['ece_floor']:.3f})"
+        f" | {before['nll']:.2f} → {after['nll']:.2f} |"
+        for found in report_of(LANGUAGE_MODEL)["tokens"]["evaluations"]
+        if found["role"] == "report"
+        for before, after in [(found["before"], found["after"])]
+    ]
+
+
+def test_table_of_tokens_is_the_manifests() -> None:
+    rows = "\n".join(token_rows())
+    assert rows in README, f"put these rows into README.md:\n{rows}"
+
+
 @pytest.mark.slow
 def test_blocks_on_prompts_run(start_server, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:  # type: ignore[no-untyped-def]
     server = start_server(HOWSURE_STORE=tmp_path / "store", HOWSURE_SHIPPED=LANGUAGE_MODEL)

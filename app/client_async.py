@@ -104,12 +104,17 @@ class AsyncClient(Connection[httpx.AsyncClient, httpx.AsyncBaseTransport]):
         self,
         model: str,
         kind: str,
-        path: str,
+        path: str | None = None,
         classes: Sequence[str] | None = None,
         network: Mapping[str, Any] | None = None,
+        *,
+        hub: str | None = None,
     ) -> Registration:
-        """Take up a network below the server's data root; `network` says what a file of weights is of."""
-        return await self._run(calls.register(model, kind, path, classes, network))
+        """Take up a network: at `path` below the server's data root, or by its name on the hub, ORG/NAME.
+
+        `network` says what a file of weights is of.
+        """
+        return await self._run(calls.register(model, kind, path, classes, network, hub))
 
     async def add_dataset(self, data: Data, name: str | None = None) -> Dataset:
         """Upload labelled data: a file, a folder (as a zip), or (file name, bytes). What is there already is found.

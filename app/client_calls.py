@@ -29,7 +29,7 @@ from app.client_replies import (
 from app.client_retries import Call, Request
 
 PAGE = 100
-REGISTRATION_SECONDS = 600.0  # a language model is converted meanwhile
+REGISTRATION_SECONDS = 600.0  # a language model is fetched and converted meanwhile
 
 Image = str | PathLike[str] | bytes | tuple[str, bytes]
 ImageFile = tuple[str, bytes]
@@ -119,9 +119,14 @@ def activate(name: str, version: int, reason: str) -> Call[Activation]:
 
 
 def register(
-    model: str, kind: str, path: str, classes: Sequence[str] | None, network: Mapping[str, Any] | None
+    model: str,
+    kind: str,
+    path: str | None,
+    classes: Sequence[str] | None,
+    network: Mapping[str, Any] | None,
+    hub: str | None,
 ) -> Call[Registration]:
-    asked = {"model": model, "kind": kind, "path": path, "classes": classes, "network": network}
+    asked = {"model": model, "kind": kind, "path": path, "hub": hub, "classes": classes, "network": network}
     given = {name: value for name, value in asked.items() if value is not None}
     response = yield Request("POST", "/v1/models", json=given, expected=(201,), patience=REGISTRATION_SECONDS)
     return parse_registration(response.json())

@@ -156,6 +156,7 @@ class ModelCard:
     device: str | None = None
     precision: str | None = None
     calibrator: str | None = None
+    token_temperature: float | None = None  # of free answers
     scores: Mapping[str, str] = field(default_factory=dict)  # name → kind
     calibration: Calibration | None = None
 

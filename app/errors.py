@@ -15,6 +15,7 @@ HowsureError
 ├── QueueFullError             429  more work than the queue takes; Retry-After says when to come back
 ├── ClientGoneError            499  the caller hung up; nobody reads this, it is for log and metrics
 ├── InternalError              500  a fault of ours
+├── BadGatewayError            502  a server that this one asks does not answer
 ├── NotReadyError              503  still loading, or shutting down
 ├── TimedOutError              504  the request's time was up
 └── InsufficientStorageError   507  the disk is full
@@ -165,6 +166,12 @@ class InternalError(HowsureError):
     """A fault of ours; the log line with the same request id has the cause."""
 
     code, status, title = "internal", 500, "Internal error"
+
+
+class BadGatewayError(HowsureError):
+    """A server that this one asks does not answer, or not as it should."""
+
+    code, status, title = "bad_gateway", 502, "Another server does not answer"
 
 
 class NotReadyError(HowsureError):

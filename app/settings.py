@@ -82,6 +82,7 @@ class Settings(BaseSettings):
         default_factory=lambda data: data["store"].parent / "datasets", description="folder of uploaded data"
     )
     data_root: Path | None = Field(None, description="data below this folder may be registered by its path")
+    hub: bool = Field(False, description="networks may be fetched from the Hugging Face hub by their name")
     max_dataset_bytes: int = Field(2 * 2**30, ge=1024, description="of one upload")
     max_dataset_rows: int = Field(2_000_000, ge=1)
     max_bad_share: float = Field(0.05, ge=0, le=1, description="data with a larger share of bad rows is refused")

@@ -1,8 +1,8 @@
 """Request and response bodies of `/v1/models`."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class ScoreDescription(BaseModel):
@@ -29,6 +29,7 @@ class ModelCard(BaseModel):
     device: str | None = None
     precision: str | None = None
     calibrator: str | None = None
+    token_temperature: float | None = Field(None, description="Of free answers; null: their tokens are not calibrated")
     scores: list[ScoreDescription] = []
     calibration: dict[str, Any] | None = None
 
@@ -135,9 +136,27 @@ class RegisterRequest(BaseModel):
     kind: Literal["timm", "torchvision", "transformers", "causal_lm"] = Field(
         description="What can read it; `causal_lm` is a language model, by transformers"
     )
-    path: str = Field(max_length=1000, description="Folder, .safetensors or .gguf file below the server's data root")
+    path: str | None = Field(
+        None, max_length=1000, description="Folder, .safetensors or .gguf file below the server's data root"
+    )
+    hub: str | None = Field(
+        None,
+        max_length=200,
+        description="Its name on the Hugging Face hub, ORG/NAME, where HOWSURE_HUB is set",
+    )
     network: NetworkOfFile | None = Field(None, description="For a .safetensors file: what it is of")
     classes: list[str] | None = Field(None, max_length=100_000, description="Class names, where the folder has none")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.path is None) == (self.hub is None):
+            raise ValueError("give either path or hub: the network comes from one of them")
+        return self
+
+    @property
+    def source(self) -> str:
+        """The path, or the name on the hub."""
+        return self.hub or self.path or ""
 
 
 class Registered(BaseModel):

@@ -18,6 +18,8 @@ from app.api.schemas import Limit
 from app.errors import NotFoundError
 from app.keys import Scope
 from app.scoring.catalog import Catalog, LoadFailure
+from app.scoring.loading import Served
+from app.scoring.prompt_predictor import PromptPredictor
 from models.core.errors import CheckpointError, ModelSideError
 
 router = APIRouter(
@@ -153,12 +155,17 @@ def _card(catalog: Catalog, model: str) -> ModelCard:
         device=str(network.device),
         precision=network.precision,
         calibrator=manifest.calibrator,
+        token_temperature=_token_temperature(predictor),
         scores=[
             ScoreDescription(name=name, kind=scored.score.kind.value)
             for name, scored in predictor.pipeline.scores.items()
         ],
         calibration=predictor.calibration,
     )
+
+
+def _token_temperature(predictor: Served) -> float | None:
+    return predictor.pipeline.token_temperature if isinstance(predictor, PromptPredictor) else None
 
 
 def _unserved(catalog: Catalog, model: str, failure: LoadFailure | None) -> ModelCard:

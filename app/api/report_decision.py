@@ -18,6 +18,13 @@ def gate_section(gate: Mapping[str, Any]) -> str:
     )
 
 
+def verdict(gate: Mapping[str, Any]) -> str:
+    """Of the gate of one score or of tokens, with what it did not hold for and what it could not judge."""
+    style, told = ("held", "held") if gate["held"] else ("refused", "did not hold")
+    text = " ".join((f"Its gate {told}.", *(f"{line}." for line in (*gate["reasons"], *gate.get("unjudged", ())))))
+    return f'<p class="{style}">{escape(text)}</p>'
+
+
 def selection_section(selection: Mapping[str, Any]) -> str:
     """`chosen`, `reason`, the candidates in `table` and those `skipped`, as `models.training.select` gives them."""
     heads = "".join(f"<th>{head}</th>" for head in ("candidate", "NLL", "± error", "behind the best", "± error"))

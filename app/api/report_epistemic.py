@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
+from app.api.report_decision import verdict
 from app.api.report_tables import MISSING, table, table_row
 
 TITLES = {
@@ -24,17 +25,11 @@ def epistemic_section(epistemic: Mapping[str, Any]) -> str:
         f" {data['rows']} rows of {data['name']}. Judged on {epistemic['note']}."
     )
     return (
-        f'<section><h2>Epistemic score</h2><p class="note">{escape(how)}</p>{_verdict(gate)}'
+        f'<section><h2>Epistemic score</h2><p class="note">{escape(how)}</p>{verdict(gate)}'
         + "".join(map(_precision, epistemic["precisions"]))
         + (_trials(epistemic["chosen"], epistemic) if epistemic["chosen"] else "")
         + "</section>"
     )
-
-
-def _verdict(gate: Mapping[str, Any]) -> str:
-    style, told = ("held", "held") if gate["held"] else ("refused", "did not hold")
-    text = " ".join((f"Its gate {told}.", *(f"{line}." for line in (*gate["reasons"], *gate["unjudged"]))))
-    return f'<p class="{style}">{escape(text)}</p>'
 
 
 def _precision(record: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
+from app.api.report_decision import verdict
 from app.api.report_tables import MISSING, table, table_row
 
 TITLES = {
@@ -22,7 +23,7 @@ MEASURES = {
 def loss_rank_section(found: Mapping[str, Any]) -> str:
     """`data`, `views`, `width`, `depth`, `curve`, `best`, `gate` and a record for each of `precisions`."""
     return (
-        f'<section><h2>Loss rank</h2><p class="note">{escape(_how(found))}</p>{_verdict(found["gate"])}'
+        f'<section><h2>Loss rank</h2><p class="note">{escape(_how(found))}</p>{verdict(found["gate"])}'
         + "".join(map(_precision, found["precisions"]))
         + "</section>"
     )
@@ -43,12 +44,6 @@ def _how(found: Mapping[str, Any]) -> str:
         f"A head of {found['depth']} hidden layers of {found['width']} units on the frozen network's features, trained"
         f" on {read}{data['rows']} rows of {data['name']}; {stopped}. Judged on {found['note']}."
     )
-
-
-def _verdict(gate: Mapping[str, Any]) -> str:
-    style, told = ("held", "held") if gate["held"] else ("refused", "did not hold")
-    text = " ".join((f"Its gate {told}.", *(f"{line}." for line in gate["reasons"])))
-    return f'<p class="{style}">{escape(text)}</p>'
 
 
 def _precision(record: Mapping[str, Any]) -> str:

@@ -5,38 +5,38 @@ from html import escape
 from typing import Any
 
 from app.api.diagram import LABELS
+from app.api.report_decision import verdict
 from app.api.report_tables import table, table_row
 
-FIGURES = {"accuracy": "accuracy", "confidence": "mean confidence", "nll": "NLL (nats)", "ece": "ECE"}
+HEADS = ("tokens of", "tokens", "state", "accuracy", "mean confidence", "NLL (nats)", "ECE", "· noise floor")
+FIGURES = ("accuracy", "confidence", "nll", "ece", "ece_floor")
 ROLES = {"report": "", "fit": " (fitted on: no evidence)"}
 
 
 def tokens_section(found: Mapping[str, Any]) -> str:
     """`found` is the part of a report that `with_token_temperatures` writes."""
-    heads = ["tokens of", "temperature", "tokens", *(f"{name}, {when}" for when, name in _columns())]
+    records = found["evaluations"]
+    rows = (row for record in records for row in _rows(record))
     return (
-        f"<section><h2>Tokens of free answers</h2>{_verdict(found['gate'])}"
-        f"{table(heads, map(_row, found['evaluations']))}"
+        f"<section><h2>Tokens of free answers</h2>{verdict(found['gate'])}<p>{escape(_temperatures(records))}</p>"
+        f"{table(HEADS, rows)}"
         '<p class="note">A token of a reference answer is right where it is the likeliest one after all that stand'
         " before it. Tokens of one answer depend on each other: trust differences less than so many rows would"
-        f" allow. {escape(_notes(found['evaluations']))}</p></section>"
+        f" allow. {escape(_notes(records))}</p></section>"
     )
 
 
-def _columns() -> Iterator[tuple[str, str]]:
-    return ((when, name) for name in FIGURES.values() for when in LABELS.values())
+def _temperatures(records: Iterable[Mapping[str, Any]]) -> str:
+    found = {record["precision"]: record["temperature"] for record in records}
+    return " ".join(f"Temperature in {precision}: {value:.3f}." for precision, value in found.items())
 
 
-def _row(record: Mapping[str, Any]) -> str:
+def _rows(record: Mapping[str, Any]) -> Iterator[str]:
     name = f"{record['data']}, {record['precision']}{ROLES[record['role']]}"
-    figures = (f"{record[when][figure]:.3f}" for figure in FIGURES for when in LABELS)
-    return table_row([escape(name), f"{record['temperature']:.3f}", str(record["after"]["tokens"]), *figures])
-
-
-def _verdict(gate: Mapping[str, Any]) -> str:
-    style, told = ("held", "held") if gate["held"] else ("refused", "did not hold")
-    text = " ".join((f"Its gate {told}.", *(f"{line}." for line in gate["reasons"])))
-    return f'<p class="{style}">{escape(text)}</p>'
+    for when, title in LABELS.items():
+        figures = record[when]
+        cells = (f"{figures[figure]:.3f}" for figure in FIGURES)
+        yield table_row([escape(name), str(figures["tokens"]), title, *cells])
 
 
 def _notes(records: Iterable[Mapping[str, Any]]) -> str:

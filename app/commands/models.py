@@ -80,7 +80,13 @@ def report(
 @commands.command("add")
 def add(
     name: Name,
-    path: Annotated[str, typer.Argument(metavar="PATH", help="Folder or .gguf file below the server's data root.")],
+    path: Annotated[
+        str | None, typer.Argument(metavar="PATH", help="Folder or .gguf file below the server's data root.")
+    ] = None,
+    hub: Annotated[
+        str | None,
+        typer.Option(metavar="ORG/NAME", help="In place of PATH, where the server has HOWSURE_HUB."),
+    ] = None,
     kind: Annotated[str, typer.Option(help="timm or transformers, as saved by it, or causal_lm.")] = "timm",
     classes: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Text file of class names, one a line.")
@@ -90,9 +96,11 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Take up an own network. It serves uncalibrated until a job `calibrate` has run on it."""
+    if (path is None) == (hub is None):
+        fail("give PATH or --hub ORG/NAME: the network comes from one of them", status=2)
     names = None if classes is None else classes.read_text(encoding="utf-8").splitlines()
     with connected(url, api_key, as_json) as client:
-        done = client.register(name, kind, path, names)
+        done = client.register(name, kind, path, names, hub=hub)
     if as_json:
         print_json(done.raw)
     else:

@@ -6,6 +6,7 @@ ModelSideError
 ├── MissingOutputError  a method needs an output that was not prepared
 ├── UnsupportedError    a network, device or precision that howsure cannot handle
 ├── StaleCacheError     cached outputs are of something else, damaged, or not there
+├── UnreachableError    the hub that a model is to come from does not answer
 ├── RankError           a process of a training on several devices cannot go on
 ├── DataError           labelled data that cannot be read, or does not fit
 └── UnknownNameError    a name that a registry or the store does not have
@@ -36,6 +37,10 @@ class UnsupportedError(ModelSideError):
 
 class StaleCacheError(ModelSideError):
     """Cached outputs are not those of the network and rows at hand, are damaged, or are not all there."""
+
+
+class UnreachableError(ModelSideError):
+    """The hub that a model is to come from does not answer, or not as it should."""
 
 
 class RankError(ModelSideError):

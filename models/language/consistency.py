@@ -34,10 +34,10 @@ def consistency(answers: Sequence[Hashable | None]) -> Consistency:
         return Consistency(frequent[0] / len(answers), 1.0, 1.0, 1)
     shares = [count / sum(frequent) for count in frequent]
     entropy = -sum(share * math.log(share) for share in shares)
+    even = frequent[0] == frequent[-1]  # where rounding would leave something beside 0
     return Consistency(
         agreement=frequent[0] / len(answers),
-        # Never -0.0 or less, by rounding, where all are equally frequent.
-        entropy_consistency=max(0.0, 1 - entropy / math.log(len(shares))),
+        entropy_consistency=0.0 if even else 1 - entropy / math.log(len(shares)),
         first_second_distance=(frequent[0] - frequent[1]) / len(answers),
         distinct=len(frequent),
     )

@@ -233,3 +233,9 @@ def test_register_says_which_version_it_became(ask, scripted):
     assert (done.model, done.version, done.active) == ("m", 2, 1)
     sent = {"model": "m", "kind": "timm", "path": "w.safetensors", "classes": ["cat", "dog"], "network": network}
     assert json.loads(there.asked[0].body) == sent
+
+
+def test_register_takes_a_name_of_the_hub(ask, scripted):
+    there = scripted((201, {}, {"model": "m", "version": 1, "active": 1}))
+    assert ask(there.url, "register", "m", "causal_lm", hub="org/name").version == 1
+    assert json.loads(there.asked[0].body) == {"model": "m", "kind": "causal_lm", "hub": "org/name"}

@@ -23,6 +23,7 @@ def test_defaults_are_safe(tmp_path):
     assert settings.datasets == tmp_path / "howsure" / "datasets"
     assert settings.feature_cache == tmp_path / "howsure" / "features"
     assert settings.data_root is None
+    assert not settings.hub
     assert settings.cores >= 1
 
 

@@ -76,3 +76,7 @@ def test_a_temperature_of_another_precision_does_not_count(calibrated):
 def test_a_temperature_is_above_0(calibrated, temperature):
     with pytest.raises(ValueError, match="must be above 0"):
         replace(calibrated.pipeline.prompts, token_temperatures={"float32": temperature})
+
+
+def test_the_card_tells_the_temperature(url):
+    assert httpx.get(f"{url}/v1/models/tiny-language").json()["token_temperature"] == TEMPERATURE

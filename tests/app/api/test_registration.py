@@ -8,6 +8,7 @@ import timm
 from safetensors.torch import save_file
 
 from models.core.store import CheckpointStore
+from tests.fixtures.hub import put_into_cache
 from tests.fixtures.image_files import encode, photograph
 from tests.fixtures.problems import check_problem
 from tests.fixtures.server import launch
@@ -33,7 +34,13 @@ def own(tiny, digit_archive, tmp_path_factory):
     store = CheckpointStore(folder / "store")
     store.add_weights(tiny.network.state_dict())
     store.activate("tiny", store.publish("tiny", tiny.version), actor="test", reason="so that something is served")
-    server = launch(folder / "server.log", HOWSURE_STORE=store.root, HOWSURE_DATA_ROOT=root, HOWSURE_WORKER="true")
+    put_into_cache(folder / "hub", "own/language", root / "language")
+    timm.models.save_for_hf(tiny.network, folder / "safe", safe_serialization=True)
+    put_into_cache(folder / "hub", "own/timm", folder / "safe")
+    put_into_cache(folder / "hub", "own/pickled", root / "folder")
+    environment = {"HOWSURE_STORE": store.root, "HOWSURE_DATA_ROOT": root, "HOWSURE_WORKER": "true"}
+    environment |= {"HOWSURE_HUB": "true", "HF_HUB_CACHE": folder / "hub", "HF_HUB_OFFLINE": "1"}
+    server = launch(folder / "server.log", **environment)
     try:
         server.wait_until_ready()
         with httpx.Client(base_url=server.url, timeout=60) as client:
@@ -87,6 +94,42 @@ def test_a_language_model_is_taken_up_from_a_gguf_file_and_from_a_folder(own):
     assert (again.status_code, again.json()["version"], again.json()["active"]) == (201, 2, 1), again.text
 
 
+def test_networks_are_taken_up_from_the_hub(own):
+    made = own.post("/v1/models", json={"model": "from-hub", "kind": "causal_lm", "hub": "own/language"})
+    assert (made.status_code, made.json()["active"]) == (201, 1), made.text
+    asked = {"model": "from-hub", "prompts": [{"prompt": "The sea is. Answer:", "choices": [" A", " B"]}]}
+    assert own.post("/v1/prompts/score", json=asked).json()["version"] == 1
+    history = own.get("/v1/models/from-hub/versions").json()["history"]
+    assert history[0]["reason"] == "registered from own/language"
+
+    classes = [f"digit {number}" for number in range(10)]
+    wanted = {"model": "images-from-hub", "kind": "timm", "hub": "own/timm"}
+    made = own.post("/v1/models", json=wanted | {"classes": classes})
+    assert (made.status_code, made.json()["active"]) == (201, 1), made.text
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "pointer", "told"),
+    [
+        ({"hub": "../root/language"}, 422, "/hub", "give ORG/NAME"),
+        ({"hub": "own/absent"}, 502, None, "HF_HUB_OFFLINE"),
+        ({"kind": "timm", "hub": "own/pickled"}, 422, "/hub", "weights as pickles"),
+        ({"kind": "transformers"}, 422, "/hub", "cannot be taken up"),
+        ({"kind": "torchvision"}, 422, "/kind", "timm, transformers or causal_lm"),
+        ({"kind": "timm", "network": NETWORK}, 422, "/network", "leave it out"),
+        ({"classes": ["a", "b"]}, 422, "/classes", "leave it out"),
+        ({"path": "language"}, 422, "/", "either path or hub"),
+        ({"hub": None}, 422, "/", "either path or hub"),
+    ],
+)
+def test_what_the_hub_cannot_give_is_refused_with_the_reason(own, change, status, pointer, told):
+    wanted = {"model": "taken", "kind": "causal_lm", "hub": "own/language"}
+    problem = check_problem(own.post("/v1/models", json=wanted | change), status)
+    assert told in problem["detail"] + str(problem.get("errors"))
+    assert pointer == (problem["errors"][0]["pointer"] if "errors" in problem else None)
+    assert "taken" not in [card["id"] for card in own.get("/v1/models").json()["data"]]
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -131,3 +174,8 @@ def test_what_cannot_be_taken_up_is_refused_with_the_reason(own, change, status,
 def test_without_a_data_root_nothing_is_taken_up(client):
     wanted = {"model": "own", "kind": "timm", "path": "folder"}
     assert "HOWSURE_DATA_ROOT" in check_problem(client.post("/v1/models", json=wanted), 422)["detail"]
+
+
+def test_without_the_setting_nothing_is_fetched_from_the_hub(client):
+    wanted = {"model": "own", "kind": "timm", "hub": "own/timm"}
+    assert "HOWSURE_HUB=true" in check_problem(client.post("/v1/models", json=wanted), 422)["detail"]

@@ -13,7 +13,8 @@ def test_it_has_figures_before_and_after_and_the_verdict():
     ]
     page = tokens_section({"evaluations": records, "gate": {"held": False, "reasons": ["ECE would grow"]}})
     assert "Its gate did not hold. ECE would grow." in page
-    assert "<td>answers &lt;x&gt;, float32</td><td>1.300</td><td>900</td>" in page
-    assert "<td>0.150</td><td>0.150</td><td>0.020</td></tr>" in page
-    assert "float32 (fitted on: no evidence)</td>" in page
+    assert "Temperature in float32: 1.300." in page
+    assert "<td>answers &lt;x&gt;, float32</td><td>900</td><td>after</td><td>0.400</td><td>0.420</td>" in page
+    assert "<td>3.000</td><td>0.020</td><td>0.010</td></tr>" in page
+    assert page.count("float32 (fitted on: no evidence)</td>") == 3
     assert "answers &lt;x&gt;: not fitted on." in page

@@ -76,3 +76,15 @@ def test_add_sends_the_class_names_of_a_file(run, scripted, tmp_path):
     asked = there.asked[-1]
     assert (asked.method, asked.path) == ("POST", "/v1/models")
     assert json.loads(asked.body) == {"model": "m", "kind": "timm", "path": "folder", "classes": ["cat", "dog"]}
+
+
+def test_add_takes_a_name_of_the_hub_in_place_of_a_path(run, scripted):
+    there = scripted(READY, (201, {}, {"model": "m", "version": 1, "active": 1}))
+    assert run("add", "m", "--hub", "org/name", "--kind", "causal_lm", "--url", there.url).exit_code == 0
+    assert json.loads(there.asked[-1].body) == {"model": "m", "kind": "causal_lm", "hub": "org/name"}
+
+
+@pytest.mark.parametrize("source", [(), ("folder", "--hub", "org/name")])
+def test_add_takes_one_source(run, source):
+    done = run("add", "m", *source)
+    assert (done.exit_code, done.stderr.count("one of them")) == (2, 1)

@@ -18,26 +18,28 @@ from app.client_calls import Image, Prompt
 from app.client_connection import DEFAULT_URL
 from app.client_embed_replies import EmbeddedImage, EmbedReply
 from app.client_job_replies import BadRow, Dataset, Job, JobEvent
-from app.client_prompt_replies import AnsweredPrompt, AnswerToken, FailedPrompt, PromptsReply, ScoredPrompt
-from app.client_replies import (
+from app.client_model_replies import (
     Activation,
     Calibration,
     Evaluation,
-    FailedImage,
-    HowsureApiError,
-    HowsureConnectionError,
     Measures,
     ModelCard,
     Move,
-    Problem,
     Readiness,
     Registration,
+    Versions,
+    VersionSummary,
+)
+from app.client_prompt_replies import AnsweredPrompt, AnswerToken, FailedPrompt, PromptsReply, ScoredPrompt
+from app.client_replies import (
+    FailedImage,
+    HowsureApiError,
+    HowsureConnectionError,
+    Problem,
     ScoredImage,
     ScoreReply,
     TopClass,
     Uncertainty,
-    Versions,
-    VersionSummary,
 )
 from app.client_upload import Data
 

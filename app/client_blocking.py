@@ -14,8 +14,9 @@ from app.client_connection import Connection
 from app.client_embed_replies import EmbedReply
 from app.client_events import Following
 from app.client_job_replies import Dataset, Job, JobEvent
+from app.client_model_replies import Activation, ModelCard, Readiness, Registration, Versions
 from app.client_prompt_replies import PromptsReply
-from app.client_replies import Activation, ModelCard, Readiness, Registration, ScoreReply, Versions
+from app.client_replies import ScoreReply
 from app.client_retries import Answer, Call, Outcome, Pause, Request, retried
 from app.client_upload import Data, open_upload
 

@@ -11,21 +11,20 @@ from typing import Any
 from urllib.parse import quote
 
 from app.client_embed_replies import EmbedReply, parse_embeddings
-from app.client_prompt_replies import PromptsReply, parse_prompts
-from app.client_replies import (
+from app.client_model_replies import (
     Activation,
     ModelCard,
     Readiness,
     Registration,
-    ScoreReply,
     Versions,
     parse_activation,
     parse_model,
     parse_readiness,
     parse_registration,
-    parse_scores,
     parse_versions,
 )
+from app.client_prompt_replies import PromptsReply, parse_prompts
+from app.client_replies import ScoreReply, parse_scores
 from app.client_retries import Call, Request
 
 PAGE = 100

@@ -82,9 +82,8 @@ def measure(cell: Variant, seed: int) -> dict[str, Any]:
 
 def experiment(quick: bool) -> Experiment:
     cells, seeds = (QUICK, 1) if quick else (VARIANTS, SEEDS)
-    # Convolutions and attention take many times as long: last.
+    # Seed by seed, so that a part of the runs has some of every variant.
     tasks = [(cell, seed) for seed in range(seeds) for cell in cells]
-    tasks.sort(key=lambda task: task[0].start.name != PERCEPTRON.name)
     about = ABOUT | {
         "network": f"howsure perceptron, depth {DEPTH}, width {WIDTH}; howsure ResNet-8; timm ViT, 4 blocks, width 64",
         "data phase": f"perceptrons: {ABOUT['data phase']}; ResNet: 50 epochs, batch 256, SGD 0.1, momentum 0.9, "

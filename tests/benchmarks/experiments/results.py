@@ -31,7 +31,7 @@ class Difference:
     p: float
 
     def __str__(self) -> str:
-        return f"{self.mean.value:+.4f} [{self.mean.low:+.4f}, {self.mean.high:+.4f}]"
+        return _with_interval(self.mean, "+.4f")
 
 
 class Results:
@@ -76,5 +76,11 @@ def compared(differences: Sequence[float]) -> Difference:
 
 
 def shown(found: Interval | None) -> str | None:
-    """Mean [low, high]."""
-    return None if found is None else f"{found.value:.4f} [{found.low:.4f}, {found.high:.4f}]"
+    """Mean [low, high]; of a single run there is nothing to have an interval of."""
+    return None if found is None else _with_interval(found, ".4f")
+
+
+def _with_interval(found: Interval, form: str) -> str:
+    if found.low == found.high:
+        return f"{found.value:{form}}"
+    return f"{found.value:{form}} [{found.low:{form}}, {found.high:{form}}]"

@@ -163,12 +163,16 @@ def test_every_variant_is_held_against_one_without_a_warm_up() -> None:
 def test_variants_are_told_beside_their_own_training_without_a_warm_up() -> None:
     errors = {"plain": 0.2, "warm-up": 0.05, "250 steps": 0.1, "xavier, plain": 0.3, "xavier, warm-up": 0.1}
     figures = {"accuracy": 0.3, "noise steps": 250.0}
-    runs = [Run(key, seed, figures | {"ECE 10": error}, 1.0) for key, error in errors.items() for seed in (0, 1)]
+    runs = [
+        Run(key, seed, figures | {"ECE 10": error + 0.02 * seed * ("plain" in key)}, 1.0)
+        for key, error in errors.items()
+        for seed in (0, 1)
+    ]
     means, gaps, phase = noise_warmup_variants.findings(Results(runs)).tables
     assert list(means.rows) == list(errors)
     assert [gaps.rows[key][0] for key in ("250 steps", "xavier, warm-up")] == [
-        "-0.1000 [-0.1000, -0.1000]",
-        "-0.2000 [-0.2000, -0.2000]",
+        "-0.1100 [-0.1200, -0.1000]",
+        "-0.2100 [-0.2200, -0.2000]",
     ]
     assert not {"plain", "xavier, plain"} & gaps.rows.keys()
     assert list(phase.rows) == ["warm-up", "250 steps", "xavier, warm-up"]

@@ -1,6 +1,6 @@
 """An evaluation report as one self-contained HTML page: of a published version, or of a job that only evaluated."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -89,7 +89,7 @@ def report_page(
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style><h1>{escape(title)}</h1>'
         + "".join(_warnings(evaluations, precision) for precision in precisions)
-        + f'<p class="note">{escape(" ".join((*notes, _method(evaluations))))}</p>'
+        + f'<p class="note">{escape(" ".join((*notes, *_method(evaluations, tokens is not None))))}</p>'
         + (gate_section(gate) if gate else "")
         + (selection_section(selection) if selection else "")
         + (mac_cal_section(fitting) if fitting else "")
@@ -108,11 +108,14 @@ def _warnings(evaluations: Sequence[Mapping[str, Any]], precision: str) -> str:
     return "".join(f'<p class="warning">In {escape(precision)}: {escape(warning)}</p>' for warning in warnings)
 
 
-def _method(evaluations: Sequence[Mapping[str, Any]]) -> str:
-    if not evaluations:
-        return "Nothing was evaluated."
-    after = evaluations[0]["after"]
-    return f"Binned measures use {after['bins']} bins. Ranges are {after['accuracy']['level']:.0%} bootstrap intervals."
+def _method(evaluations: Sequence[Mapping[str, Any]], more: bool) -> Iterator[str]:
+    """`more`: something else was evaluated, which has a section of its own."""
+    if evaluations:
+        after = evaluations[0]["after"]
+        level = after["accuracy"]["level"]
+        yield f"Binned measures use {after['bins']} bins. Ranges are {level:.0%} bootstrap intervals."
+    elif not more:
+        yield "Nothing was evaluated."
 
 
 def _precision(evaluations: Iterable[Mapping[str, Any]], precision: str, classes: Sequence[str]) -> str:

@@ -71,6 +71,7 @@ def show_model(console: Console, card: ModelCard) -> None:
         "task": f"{card.task}, {card.classes} classes" if card.task else None,
         "runs on": f"{card.device} in {card.precision}" if card.device else None,
         "calibrator": card.calibrator,
+        "tokens": f"temperature {card.token_temperature:.3f}" if card.token_temperature else None,
         "scores": ", ".join(f"{name} ({kind})" for name, kind in card.scores.items()) or None,
     }
     for name, value in facts.items():

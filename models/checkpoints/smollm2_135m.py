@@ -128,12 +128,12 @@ def _with_token_temperature(version: Version, model: CausalLM, data: Path) -> Ve
     judged = [part for part in parts if part.role == "report"] + fitted
     records = [token_record(part, model.unembedding, PRECISION, 1.0, temperature) for part in judged]
     uses, gate = [part.use() for part in parts], judged_tokens(Gate(), records)
-    return with_token_temperatures(version, {PRECISION: temperature}, records, uses, gate)
+    return with_token_temperatures(version, {PRECISION: temperature}, records, uses, gate, {"seed": SEED})
 
 
 def _answers(model: CausalLM, given: Answered) -> TokenPart:
     log.info("%s: reference answers to %s on", given.name, given.role)
-    answers = reference_answers(model, given.rows, tuple(given.rows), MOST_TOKENS)
+    answers = reference_answers(model, given.rows, tuple(given.rows), MOST_TOKENS, len(given.rows))
     read = ReadTokens.joined(list(read_tokens(model, list(answers.found.values()))))
     return TokenPart(given.name, given.sha256, given.role, tuple(answers.found), read, given.note)
 

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from models.core.errors import UnreachableError, UnsupportedError
 
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?/[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 TEXTS = ("*.json", "*.txt", "*.jinja", "*.model")  # configurations and tokenizers
-WEIGHTS = "model*.safetensors"
+WEIGHTS, INDEX = "model*.safetensors", "model.safetensors.index.json"
 
 
 @contextmanager
@@ -28,8 +29,9 @@ def hub_folder(name: str) -> Iterator[Path]:
     """
     _check_name(name)
     with TemporaryDirectory() as room:
-        _refuse_own_code(_snapshot(name, room, TEXTS))
+        _refuse_own_code(_snapshot(name, room, TEXTS))  # before the weights are fetched, which may take long
         snapshot = _snapshot(name, room, (*TEXTS, WEIGHTS))
+        _refuse_own_code(snapshot)  # which may be another one, of the cache
         folder = Path(room) / name
         folder.mkdir(parents=True)
         # The hub's cache may hold pickles and code too: they were fetched by others.
@@ -69,18 +71,35 @@ def _snapshot(name: str, room: str, patterns: tuple[str, ...]) -> Path:
         return _cached(name, patterns)
     except HTTPError as error:
         raise UnreachableError(f"the hub does not give {name}: {error}; try again later") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise UnreachableError(
+            f"what answers in the hub's place is not it ({error}): is there a proxy that wants a login?"
+        ) from error
 
 
 def _cached(name: str, patterns: tuple[str, ...]) -> Path:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    refusal = UnreachableError(
+        f"the hub does not answer, and its cache on this machine has no whole {name}: check the server's network"
+        " and HF_HUB_OFFLINE, or put the model into a folder and give its path"
+    )
     try:
-        return _downloaded(name, patterns, cache=None)
+        found = _downloaded(name, patterns, cache=None)
     except LocalEntryNotFoundError as error:
-        raise UnreachableError(
-            f"the hub does not answer, and its cache on this machine has no whole {name}: check the server's network"
-            " and HF_HUB_OFFLINE, or put the model into a folder and give its path"
-        ) from error
+        raise refusal from error
+    if WEIGHTS in patterns and not _is_whole(found):
+        raise refusal
+    return found
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a snapshot has its weights, or only pickles, of which nothing is missing; not where a part of them is."""
+    if any(folder.glob("*.bin")) and not any(folder.glob(WEIGHTS)):
+        return True
+    index = folder / INDEX
+    wanted = set(_object(index)["weight_map"].values()) if index.is_file() else {"model.safetensors"}
+    return all((folder / part).is_file() for part in wanted)
 
 
 def _downloaded(name: str, patterns: tuple[str, ...], cache: str | None) -> Path:
@@ -96,7 +115,17 @@ def _downloaded(name: str, patterns: tuple[str, ...], cache: str | None) -> Path
 
 
 def _refuse_own_code(folder: Path) -> None:
-    """Asked before the weights are fetched, which may take long."""
-    config = folder / "config.json"
-    if config.is_file() and "auto_map" in json.loads(config.read_bytes()):
-        raise UnsupportedError("it brings its own code, which is never run: use a model that transformers knows")
+    for name in ("config.json", "tokenizer_config.json"):
+        if (folder / name).is_file() and "auto_map" in _object(folder / name):
+            raise UnsupportedError("it brings its own code, which is never run: use a model that transformers knows")
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """Raises UnsupportedError for a file that holds none."""
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise UnsupportedError(f"its {path.name} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise UnsupportedError(f"its {path.name} is no JSON object")
+    return found

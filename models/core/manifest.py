@@ -87,6 +87,8 @@ class Manifest:
         written = {**asdict(self), "format": IMAGES_FORMAT if self.prompts is None else FORMAT}
         if self.prompts is None:
             del written["prompts"]
+        elif not self.prompts.token_temperatures:  # releases that do not know them can read the version
+            del written["prompts"]["token_temperatures"]
         return {**written, "input_spec": None if self.input_spec is None else self.input_spec.to_dict()}
 
     @classmethod

@@ -28,8 +28,9 @@ class PromptSpec:
     token_temperatures: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not all(math.isfinite(value) and value > 0 for value in self.token_temperatures.values()):
-            raise ValueError(f"token temperatures must be above 0, got {dict(self.token_temperatures)}")
+        found = self.token_temperatures
+        if not isinstance(found, Mapping) or not all(map(_is_temperature, found.values())):
+            raise ValueError(f"token temperatures must be above 0, got {found}")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -38,3 +39,7 @@ class PromptSpec:
     def from_dict(cls, fields: dict[str, Any]) -> Self:
         """Raises ValueError, TypeError or KeyError for other fields than these."""
         return cls(**{**fields, "readout": Readout(fields["readout"]), "tasks": tuple(fields["tasks"])})
+
+
+def _is_temperature(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value) and value > 0

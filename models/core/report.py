@@ -44,9 +44,8 @@ def _number(value: Any) -> float:
 def _never(report: Mapping[str, Any]) -> list[str]:
     if report["evaluations"]:
         return []
-    return [
-        "This version was never calibrated or judged: its confidence is the network's own. Calibrate it on your data."
-    ]
+    what = "On choices this version" if "tokens" in report else "This version"
+    return [f"{what} was never calibrated or judged: its confidence is the network's own. Calibrate it on your data."]
 
 
 def _unproven(report: Mapping[str, Any]) -> list[str]:

@@ -95,8 +95,10 @@ class _Rows:
 
 
 def _what_is_asked(question: AskedQuestion) -> tuple[str, frozenset[str]]:
-    """Equal for one question with other spacing, or with its choices in another order."""
-    return " ".join(question.text.split()), frozenset(question.choices)
+    """Equal for one question with other spacing, or with its choices in another order, and for one prompt with two
+    reference answers."""
+    choices = frozenset(question.choices) if len(question.choices) > 1 else frozenset[str]()
+    return " ".join(question.text.split()), choices
 
 
 def _parsed(line: str) -> Any:
@@ -136,6 +138,8 @@ def _why_no_row(fields: Any) -> Iterator[str]:
     name = "question" if "question" in fields else "prompt"
     if not _is_text(fields.get(name)) or not fields[name].strip():
         yield f"`{name}` must be a text that is not empty"
+    if name == "question" and "completion" in fields and "choices" not in fields:
+        yield "a `completion` follows a `prompt`, not a `question`"
     if _form(fields) is Form.COMPLETION:
         if not _is_text(fields["completion"]) or not fields["completion"].strip():
             yield "`completion` must be a text that is not empty"

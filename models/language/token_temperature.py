@@ -15,7 +15,8 @@ from models.language.read_tokens import ReadTokens
 from models.metrics.calibration import expected_calibration_error, noise_floor
 
 STEPS, NEAR = 25, 1e-4  # of Newton's method, and the change of log T at which it is done. Ours
-FEWEST_TOKENS = 20  # to fit on, or to judge by. Ours
+FEWEST_TOKENS = 100  # to fit on, or to judge by. Ours
+AT_LIMIT = 1.05  # nearer to a limit than by this factor the fit has run into it
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,10 @@ class TokenFigures:
 
 
 def fit_token_temperature(unembedding: nn.Linear, read: ReadTokens) -> float:
-    """T in [1/50, 50] at the minimum of the NLL of softmax(z / T). Raises DataError for fewer than 20 tokens.
+    """T in [1/50, 50] at the minimum of the NLL of softmax(z / T).
+
+    Raises DataError for fewer than 100 tokens, and where the minimum lies at a limit: answers that the model never, or
+    always, has as its likeliest tell nothing.
 
     The NLL is convex in b = 1/T, with slope mean(E_p[z] - z_target) and curvature mean(Var_p[z]): Newton's method in
     log b, kept within the interval that the slopes' signs leave.
@@ -49,7 +53,13 @@ def fit_token_temperature(unembedding: nn.Linear, read: ReadTokens) -> float:
         if abs(moved - at) < NEAR:
             break
         at = moved
-    return math.exp(-moved)
+    found = math.exp(-moved)
+    if not SMALLEST * AT_LIMIT < found < LARGEST / AT_LIMIT:
+        raise DataError(
+            f"the temperature of tokens would be {found:.3g}, at the limit of what is fitted: are these answers to"
+            " these prompts, and not the model's own?"
+        )
+    return found
 
 
 def _derivatives(unembedding: nn.Linear, read: ReadTokens, inverse: float) -> tuple[float, float]:

@@ -81,6 +81,11 @@ def rescore(
     return Rescored(network, calibrator, ordered, before)
 
 
+def without_decision(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report without what was decided about the version that it was written for, in a comparison with another one."""
+    return {name: part for name, part in report.items() if name not in ("gate", "base")}
+
+
 def with_score(
     base: Version,
     name: str,
@@ -106,7 +111,7 @@ def with_score(
         gradients=plan,
         code_version=installed_version("howsure"),
         machine=machine(),
-        report={**base.manifest.report, name: dict(report)},
+        report={**without_decision(base.manifest.report), name: dict(report)},
     )
     seeds = base.golden.seeds
     golden = Golden(seeds, {precision: found.golden_rows(seeds) for precision, found in rescored.items()})

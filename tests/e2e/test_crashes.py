@@ -13,7 +13,11 @@ from tests.fixtures.jobs import children_of, runs
 pytestmark = pytest.mark.timeout(3600)
 
 
-@pytest.mark.parametrize(("database_url", "workers"), [("sqlite", 1), ("postgres", 2)], indirect=["database_url"])
+@pytest.mark.parametrize(
+    ("database_url", "workers"),
+    [("sqlite", 1), pytest.param("postgres", 2, marks=pytest.mark.slow)],
+    indirect=["database_url"],
+)
 def test_a_killed_worker_costs_no_job(shop, workers):
     _rounds(shop, workers, rounds=1)
 

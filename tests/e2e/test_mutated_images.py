@@ -35,7 +35,7 @@ def send(server):
 
 
 @pytest.mark.parametrize(
-    ("seed", "batches"), [(1, 40), pytest.param(2, 400, marks=pytest.mark.slow)], ids=["2,000", "20,000"]
+    ("seed", "batches"), [(1, 10), pytest.param(2, 400, marks=pytest.mark.slow)], ids=["500", "20,000"]
 )
 def test_every_damaged_image_is_answered(server, send, photo, say, seed, batches):
     with httpx.Client(base_url=server.url, timeout=60) as client:

@@ -11,7 +11,7 @@ OPTIONS = ["--checks", CHECKS, "--phases", "examples,coverage,fuzzing", "--seed"
 COMMAND = Path(sys.executable).parent / "schemathesis"
 
 
-@pytest.mark.parametrize("examples", [60, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [15, pytest.param(500, marks=pytest.mark.slow)])
 def test_the_document_holds(server, tmp_path, say, examples):
     result = subprocess.run(
         [COMMAND, "run", f"{server.url}/openapi.json", *OPTIONS, "--max-examples", str(examples)],

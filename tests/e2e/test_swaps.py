@@ -112,6 +112,7 @@ def test_swaps_under_load(start_server, swapping_store, activate, confidences, b
     assert ("howsure_swap_duration_seconds_count", (("network", "loaded"),)) not in metrics
 
 
+@pytest.mark.slow
 def test_another_network_is_swapped_in_under_load(start_server, swapping_store, activate, body):
     CheckpointStore(swapping_store).activate(MODEL, 1, actor="test", reason="")
     server = start_server(HOWSURE_STORE=swapping_store, HOWSURE_MAX_BATCH=4)

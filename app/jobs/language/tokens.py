@@ -18,7 +18,7 @@ from models.data.questions import AskedDataset, AskedQuestion
 from models.data.splits import split
 from models.language.causal_lm import CausalLM, load_causal_lm
 from models.language.read_tokens import READ_AT_ONCE, ReadTokens, read_tokens
-from models.language.token_temperature import fit_token_temperature
+from models.language.token_temperature import FEWEST_TOKENS, fit_token_temperature
 from models.training.gate import Gate
 from models.training.prompts.reference_answers import reference_answers
 from models.training.prompts.token_version import (
@@ -30,6 +30,7 @@ from models.training.prompts.token_version import (
     with_token_temperatures,
 )
 
+NO_EVIDENCE = "fitted on these rows: not evidence"
 FITTED = 0.95  # progress when everything is read, fitted and judged
 
 
@@ -52,7 +53,8 @@ def fit_candidate(context: StageContext) -> dict[str, Any]:
         records += found
         uses = [part.use() for part in parts]
     gate = judged_tokens(Gate(**context.spec.params["gate"]), records)
-    version = with_token_temperatures(bench.bench.version, temperatures, records, uses, gate)
+    origin = {name: context.spec.params[name] for name in ("seed", "fit_share")} | {"base": bench.bench.base}
+    version = with_token_temperatures(bench.bench.version, temperatures, records, uses, gate, origin)
     keep(context, version)
     _tell(context, records, gate)
     return {"method": context.spec.params["method"], "gate": gate}
@@ -92,8 +94,9 @@ class TokenBench:
             model = self._model(precision)
             count = round(len(names) * params["fit_share"])
             chosen = split(names, params["seed"], count, len(names) - count)
-            fitting = self._part(model, "fit", chosen[0], begin, share * 0.4)
-            judged = self._part(model, "report", chosen[1], begin + share * 0.4, share * 0.4)
+            fitting = self._part(model, "fit", chosen[0], NO_EVIDENCE, begin, share * 0.4)
+            note = self._evidence(fitting)
+            judged = self._part(model, "report", chosen[1], note, begin + share * 0.4, share * 0.4)
             self.context.report(begin + share * 0.8, f"fitting on {len(fitting.read)} tokens, {precision}")
             temperature = fit_token_temperature(model.unembedding, fitting.read)
             self.context.log(f"{precision}: a temperature of {temperature:.3f}, by {len(fitting.read)} tokens")
@@ -105,16 +108,20 @@ class TokenBench:
         folder = self.bench.store.language_folder(self.bench.manifest.backbone.sha256)
         return load_causal_lm(folder, self.bench.device, precision)
 
-    def _part(self, model: CausalLM, role: str, names: tuple[str, ...], begin: float, share: float) -> TokenPart:
-        answers = reference_answers(model, self.rows, names, MOST_TOKENS)
+    def _part(
+        self, model: CausalLM, role: str, names: tuple[str, ...], note: str, begin: float, share: float
+    ) -> TokenPart:
+        answers = reference_answers(model, self.rows, names, MOST_TOKENS, FEWEST_ROWS)
         self._refuse(role, len(answers.found), answers.bad)
         parts, few = list[ReadTokens](), READ_AT_ONCE / len(answers.found)
         for part in read_tokens(model, list(answers.found.values())):
             parts.append(part)
             done = min(1.0, len(parts) * few)
             self.context.report(begin + share * done, f"reading answers to {role} on, {model.precision}")
-        note = "fitted on these rows: not evidence" if role == "fit" else self._evidence()
-        return TokenPart(self.data.name, self.data.sha256, role, tuple(answers.found), ReadTokens.joined(parts), note)
+        read, used = ReadTokens.joined(parts), tuple(answers.found)
+        if len(read) < FEWEST_TOKENS:
+            raise DataError(f"{len(read)} tokens to {role} on, at least {FEWEST_TOKENS} are needed: send more rows")
+        return TokenPart(self.data.name, self.data.sha256, role, used, read, note)
 
     def _refuse(self, role: str, found: int, bad: Mapping[str, str]) -> None:
         for name, reason in bad.items():
@@ -125,10 +132,11 @@ class TokenBench:
         if found < FEWEST_ROWS:
             raise DataError(f"{found} rows to {role} on, at least {FEWEST_ROWS} are needed: send more rows")
 
-    def _evidence(self) -> str:
-        told = "rows of the same data, not fitted on"
+    def _evidence(self, fitting: TokenPart) -> str:
+        told, own = "rows of the same data, not fitted on", fitting.use()
         before = self.bench.manifest.report.get(TOKENS, {"data": []})["data"]
-        if any(use["role"] == "fit" and use["sha256"] == self.data.sha256 for use in before):
+        fitted = [use for use in before if use["role"] == "fit" and use["sha256"] == own.sha256]
+        if any(use["fingerprint"] != own.fingerprint for use in fitted):
             told += "; the serving version's temperature was fitted on some of them, which favours it"
         return told
 

@@ -26,12 +26,12 @@ def free_form(question: AskedQuestion) -> tuple[str, str]:
 
 
 def reference_answers(
-    model: CausalLM, rows: Mapping[str, AskedQuestion], names: Sequence[str], most: int
+    model: CausalLM, rows: Mapping[str, AskedQuestion], names: Sequence[str], most: int, fewest: int
 ) -> ReferenceAnswers:
-    """Of the rows of these names, in this order, until they have `most` tokens."""
+    """Of the rows of these names, in this order, until they are `fewest` and have `most` tokens."""
     found, bad, tokens = dict[str, Continuation](), dict[str, str](), 0
     for name in names:
-        if tokens >= most:
+        if tokens >= most and len(found) >= fewest:
             break
         try:
             found[name] = continuation(model, *free_form(rows[name]))

@@ -15,6 +15,7 @@ from models.data.splits import fingerprint
 from models.language.read_tokens import ReadTokens
 from models.language.token_temperature import token_figures
 from models.training.gate import Gate
+from models.training.rescored import without_decision
 
 TOKENS = "tokens"  # the part of a report
 MOST_TOKENS = 8192  # of a part that is fitted or reported on. Ours: a minute of one core
@@ -63,15 +64,19 @@ def with_token_temperatures(
     records: Sequence[Mapping[str, Any]],
     uses: Sequence[DataUse],
     gate: Mapping[str, Any],
+    origin: Mapping[str, Any],
 ) -> Version:
-    """`base` with temperatures by precision; its choices are answered as before."""
-    told = {"evaluations": list(records), "data": [asdict(use) for use in uses], "gate": dict(gate)}
+    """`base` with temperatures by precision; its choices are answered as before.
+
+    `origin` says which version was the base, if any, and how the rows were split.
+    """
+    told = {"evaluations": list(records), "data": [asdict(use) for use in uses], "gate": dict(gate), **origin}
     manifest = replace(
         base.manifest,
         prompts=replace(_prompts(base), token_temperatures=dict(temperatures)),
         code_version=installed_version("howsure"),
         machine=machine(),
-        report={**base.manifest.report, TOKENS: told},
+        report={**without_decision(base.manifest.report), TOKENS: told},
     )
     return replace(base, manifest=manifest)
 

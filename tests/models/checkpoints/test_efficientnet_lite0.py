@@ -29,6 +29,7 @@ def test_the_recipe_keeps_its_rows_apart(labelled_data):
 
 
 @pytest.mark.data
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_building_again_gives_what_ships(labelled_data, tmp_path):
     build(labelled_data, tmp_path)

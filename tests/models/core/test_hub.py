@@ -100,3 +100,25 @@ OTHER_FORMS = ("", "name", "org/", "hf-hub:org/name", "org/name@main", "org/name
 def test_what_is_no_name_of_the_hub_is_refused(name):
     with pytest.raises(UnsupportedError, match="give ORG/NAME"):
         read(name)
+
+
+def test_a_cache_that_lacks_weights_is_not_whole(hub_cache, write):
+    index = json.dumps({"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}).encode()
+    files = {"config.json": b"{}", "model.safetensors.index.json": index, "model-1.safetensors": b"half"}
+    put_into_cache(hub_cache, "org/name", write(files))
+    with pytest.raises(UnreachableError, match="no whole org/name"):
+        read("org/name")
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"tokenizer_config.json": b'{"auto_map": {}}'}, "brings its own code"),
+        ({"config.json": b"3"}, "config.json is no JSON object"),
+        ({"config.json": b"{bad"}, "config.json is not JSON"),
+    ],
+)
+def test_configurations_that_are_refused(hub, hub_cache, write, files, reason):
+    hub.models["org/name"] = write(WANTED | files)
+    with pytest.raises(UnsupportedError, match=reason):
+        read("org/name")

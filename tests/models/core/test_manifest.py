@@ -101,6 +101,8 @@ def test_the_manifest_of_a_language_model_survives_json(fields):
     read = Manifest.from_json(json.dumps(told))
     assert read.prompts == PromptSpec(Readout.NEXT_TOKEN, ("mmlu", "sst2"), {"float32": 1.25})
     assert json.loads(json_bytes(read.to_dict())) == told
+    del prompts["token_temperatures"]
+    assert json.loads(json_bytes(Manifest.from_json(json.dumps(told)).to_dict())) == told, "as older releases read it"
     with pytest.raises(UnsupportedError, match="prompts, not images"):
         _ = read.image_input
 
@@ -112,6 +114,11 @@ def test_the_manifest_of_a_language_model_survives_json(fields):
         ({"prompts": None, "input_spec": None}, "either"),
         ({"prompts": {"readout": "by heart", "tasks": []}, "input_spec": None}, "by heart"),
         ({"prompts": {"readout": "text"}, "input_spec": None}, "tasks"),
+        ({"prompts": {"readout": "text", "tasks": [], "token_temperatures": None}, "input_spec": None}, "above 0"),
+        (
+            {"prompts": {"readout": "text", "tasks": [], "token_temperatures": {"a": True}}, "input_spec": None},
+            "above 0",
+        ),
         ({"prompts": "text", "input_spec": None}, "manifest"),
     ],
 )

@@ -8,19 +8,23 @@ from models.language.continuations import continuation
 from models.language.read_tokens import ReadTokens, read_tokens
 from models.language.token_temperature import fit_token_temperature, token_figures
 from models.metrics.calibration import expected_calibration_error
+from tests.fixtures.completions import drawn_completions
 from tests.oracles import tokens as oracle
 
-ANSWERS = [(f"The sea number {number} is", f" blue, and the sand is yellow, says {number}.") for number in range(40)]
+
+@pytest.fixture(scope="module")
+def answers(tiny):
+    return [(row["prompt"], row["completion"]) for row in drawn_completions(tiny, 40, 6)]
 
 
 @pytest.fixture(scope="module")
-def read(tiny):
-    return ReadTokens.joined(list(read_tokens(tiny, [continuation(tiny, *each) for each in ANSWERS])))
+def read(tiny, answers):
+    return ReadTokens.joined(list(read_tokens(tiny, [continuation(tiny, *each) for each in answers])))
 
 
 @pytest.fixture(scope="module")
-def rows(tiny):
-    return [row for each in ANSWERS for row in oracle.answer_logits(tiny.network, tiny.tokenizer, *each)]
+def rows(tiny, answers):
+    return [row for each in answers for row in oracle.answer_logits(tiny.network, tiny.tokenizer, *each)]
 
 
 def test_every_token_has_the_logits_of_plain_transformers(tiny, read, rows):
@@ -58,11 +62,18 @@ def test_tokens_drawn_from_a_known_temperature_give_it_back(tiny, read):
     assert fit_token_temperature(tiny.unembedding, ReadTokens(states, drawn)) == pytest.approx(2.5, rel=0.1)
 
 
-def test_what_is_always_right_is_made_surer(tiny, read):
+def test_answers_that_are_always_the_likeliest_tell_nothing(tiny, read):
     best = torch.cat([logits.argmax(dim=1) for logits, _ in read.logits(tiny.unembedding)])
-    assert fit_token_temperature(tiny.unembedding, ReadTokens(read.states, best)) < 0.2
+    with pytest.raises(DataError, match=r"would be 0\.02, at the limit .* not the model's own"):
+        fit_token_temperature(tiny.unembedding, ReadTokens(read.states, best))
+
+
+def test_answers_that_are_always_the_least_likely_tell_nothing(tiny, read):
+    least = torch.cat([logits.argmin(dim=1) for logits, _ in read.logits(tiny.unembedding)])
+    with pytest.raises(DataError, match="would be 50, at the limit"):
+        fit_token_temperature(tiny.unembedding, ReadTokens(read.states, least))
 
 
 def test_too_few_tokens(tiny, read):
-    with pytest.raises(DataError, match="19 tokens of answers to fit on, at least 20"):
-        fit_token_temperature(tiny.unembedding, ReadTokens(read.states[:19], read.targets[:19]))
+    with pytest.raises(DataError, match="99 tokens of answers to fit on, at least 100"):
+        fit_token_temperature(tiny.unembedding, ReadTokens(read.states[:99], read.targets[:99]))

@@ -3,29 +3,33 @@
 import pytest
 
 from app.api.report_page import version_report_page
+from app.jobs.language import tokens
 from models.core.errors import DataError
 from models.core.prompt_spec import Readout
 from models.data.splits import split
 from models.language.continuations import continuation
 from models.language.read_tokens import ReadTokens, read_tokens
 from models.language.token_temperature import fit_token_temperature
+from tests.fixtures.completions import drawn_completions
 from tests.fixtures.questions import jsonl
 
 KIND = {"max_nll_increase": 100, "max_ece_increase": 1, "max_accuracy_drop": 1}
-COMPLETIONS = [
-    {"prompt": f"The sea number {number} is", "completion": f" blue, and the sand is yellow, says {number}."}
-    for number in range(60)
-]
+ROWS = 60
+
+
+@pytest.fixture(scope="session")
+def completions(language):
+    return drawn_completions(language, ROWS, 6)
 
 
 @pytest.fixture
-def token_job(question_job):
+def token_job(question_job, completions):
     return lambda content=None, **params: question_job(
-        content=jsonl(COMPLETIONS) if content is None else content, method="token_temperature", **params
+        content=jsonl(completions) if content is None else content, method="token_temperature", **params
     )
 
 
-def test_a_temperature_for_tokens_leaves_choices_as_they_are(token_job, store, language):
+def test_a_temperature_for_tokens_leaves_choices_as_they_are(token_job, completions, store, language):
     job = token_job()
     assert job.run() == {"promoted": True, "why": "the gate held"}
     before, version = store.read("tiny", 1), store.read("tiny", 2)
@@ -40,19 +44,12 @@ def test_a_temperature_for_tokens_leaves_choices_as_they_are(token_job, store, l
     assert job.progress == sorted(job.progress)
     temperature = version.manifest.prompts.token_temperatures["float32"]
     fitted_on = split([f"row {number}" for number in range(1, 61)], 0, 30)[0]
-    rows = [COMPLETIONS[int(name.removeprefix("row ")) - 1] for name in fitted_on]
+    rows = [completions[int(name.removeprefix("row ")) - 1] for name in fitted_on]
     answers = [continuation(language, row["prompt"], row["completion"]) for row in rows]
     read = ReadTokens.joined(list(read_tokens(language, answers)))
     assert temperature == pytest.approx(fit_token_temperature(language.unembedding, read), rel=1e-3)
     assert fitted["after"]["tokens"] == len(read)
     assert "Tokens of free answers" in version_report_page("tiny", 2, version.manifest)
-
-
-def test_questions_have_the_right_choice_as_their_answer(token_job, questions, store):
-    job = token_job(questions, promote=False)
-    assert job.run()["promoted"] is False
-    judged, _ = store.read("tiny", 2).manifest.report["tokens"]["evaluations"]
-    assert (judged["rows"], judged["note"]) == (60, "rows of the same data, not fitted on")
 
 
 def test_later_jobs_keep_it(token_job, question_job, store):
@@ -73,9 +70,35 @@ def test_a_second_fit_on_the_same_rows_says_what_it_is_compared_with(token_job, 
     assert "the serving version's temperature was fitted on some of them" in judged["note"]
     assert judged["active"]["nll"] < judged["before"]["nll"]
     assert first.prompts.token_temperatures != second.prompts.token_temperatures
+    token_job(seed=1, version=3).run()
+    third = store.read_manifest("tiny", 4).report["tokens"]
+    assert third["evaluations"][0]["note"] == "rows of the same data, not fitted on"
+    assert (third["base"], third["seed"], third["fit_share"]) == (3, 1, 0.5)
 
 
-def test_answers_that_cannot_be_read(token_job):
-    long = [{**row, "completion": " blue" * 3000} for row in COMPLETIONS[:10]]
+def test_answers_that_cannot_be_read(token_job, completions):
+    long = [{**row, "completion": " blue" * 3000} for row in completions[:10]]
     with pytest.raises(DataError, match=r"\d+ of 30 answers cannot be read, the first is row \d+: .* context"):
-        token_job(jsonl([*long, *COMPLETIONS[10:]])).run()
+        token_job(jsonl([*long, *completions[10:]])).run()
+
+
+def test_long_answers_are_read_until_there_are_rows_enough(token_job, monkeypatch):
+    monkeypatch.setattr(tokens, "MOST_TOKENS", 50)
+    job = token_job(promote=False)
+    job.run()
+    assert any("by 120 tokens" in line for line in job.log), "of 20 rows"
+
+
+def test_too_few_tokens(token_job, completions):
+    short = [{**row, "completion": " blue"} for row in completions]
+    with pytest.raises(DataError, match="tokens to fit on, at least 100 are needed: send more rows"):
+        token_job(jsonl(short)).run()
+
+
+def test_a_decision_about_the_version_before_is_not_inherited(question_job, token_job, store):
+    question_job(method="temperature", gate={"max_nll_increase": 0}, promote=False).run()
+    token_job(version=2, promote=False).run()
+    before, after = (store.read_manifest("tiny", version).report for version in (2, 3))
+    assert {"gate", "base"} <= before.keys()
+    assert not {"gate", "base"} & after.keys()
+    assert after["tokens"]["base"] == 2

@@ -61,6 +61,7 @@ def test_one_rank_tells_every_step(whole):
     assert trained.noise.stopped == "all 5 steps are done"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_killed_with_its_launcher_and_then_by_itself_it_goes_on_to_equal_weights(tmp_path, whole):
     given, folder, heard = recipe(tmp_path, PLAN_OF_ALL), tmp_path / "training", Heard()

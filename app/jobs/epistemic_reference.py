@@ -33,7 +33,7 @@ from models.training.epistemic_gate import EpistemicGate
 from models.training.epistemic_reference import NAME, judged, refit
 from models.training.epistemic_report import NEW, SERVING, epistemic_record
 from models.training.exact_energies import collect_exact, gather_exact
-from models.training.rescored import Rescored, served, with_score
+from models.training.rescored import Rescored, served, undecided, with_score
 
 COLLECTED, FITTED = 0.9, 0.97  # progress at the end of these stages
 BEFORE_EXACT = 0.3  # and before the exact form, which takes most of the time
@@ -70,7 +70,7 @@ def fit_candidate(context: StageContext) -> dict[str, Any]:
         records.append(_judge(bench, refitted[precision], fitting, judging))
     gate = EpistemicGate(**context.spec.params["gate"]).judge(records)
     report = _origin(bench, settled, *parts[bench.manifest.precisions[0]]) | {"precisions": records, "gate": gate}
-    keep(context, with_score(bench.version, NAME, settled.plan, refitted, report))
+    keep(context, with_score(undecided(bench.version), NAME, settled.plan, refitted, report))
     _tell(context, settled, records[0], gate)
     return {"decay": settled.decay, "plan": settled.plan.to_dict(), "gate": gate}
 

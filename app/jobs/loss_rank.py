@@ -21,6 +21,7 @@ from models.training.loss_rank_gate import LossRankGate
 from models.training.loss_rank_head import Told, TrainedHead, train_head
 from models.training.loss_rank_report import BASELINE, NEW
 from models.training.loss_rank_version import NAME, HeadOrigin, Judged, judge_head, with_loss_rank
+from models.training.rescored import undecided
 from models.uncertainty.loss_rank import LossRank
 
 PLAIN, VIEWS, TRAINED, FITTED = 0.2, 0.6, 0.9, 0.97  # progress at the end of these stages
@@ -47,7 +48,7 @@ def fit_candidate(context: StageContext) -> dict[str, Any]:
     trained = head_on_views(bench, fitting, params, VIEWS, TRAINED - VIEWS)
     judged = {precision: _judge(bench, precision, trained.head) for precision in bench.manifest.precisions}
     gate, origin = gate_of(params["gate"], MEASURE), replace(origin_of(trained, fitting, params), base=bench.base)
-    version = with_loss_rank(bench.version, trained.head, judged, gate, origin, judging.note)
+    version = with_loss_rank(undecided(bench.version), trained.head, judged, gate, origin, judging.note)
     keep(context, version)
     verdict = version.manifest.report[NAME]["gate"]
     tell(context, judged[first].record, verdict)

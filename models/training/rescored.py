@@ -81,9 +81,10 @@ def rescore(
     return Rescored(network, calibrator, ordered, before)
 
 
-def without_decision(report: Mapping[str, Any]) -> dict[str, Any]:
-    """A report without what was decided about the version that it was written for, in a comparison with another one."""
-    return {name: part for name, part in report.items() if name not in ("gate", "base")}
+def undecided(version: Version) -> Version:
+    """As a base: its report without what was decided about itself, in a comparison with the version before it."""
+    report = {name: part for name, part in version.manifest.report.items() if name not in ("gate", "base")}
+    return replace(version, manifest=replace(version.manifest, report=report))
 
 
 def with_score(
@@ -111,7 +112,7 @@ def with_score(
         gradients=plan,
         code_version=installed_version("howsure"),
         machine=machine(),
-        report={**without_decision(base.manifest.report), name: dict(report)},
+        report={**base.manifest.report, name: dict(report)},
     )
     seeds = base.golden.seeds
     golden = Golden(seeds, {precision: found.golden_rows(seeds) for precision, found in rescored.items()})

@@ -15,7 +15,7 @@ from models.language.pipeline import language_dimensions
 from models.training.loss_rank_head import TrainedHead
 from models.training.loss_rank_version import NAME, HeadOrigin, head_report
 from models.training.prompts.loss_rank import RankedPrompts, rank_prompts, train_on_prompts
-from models.training.rescored import with_score
+from models.training.rescored import undecided, with_score
 from models.uncertainty.loss_rank import LossRank
 
 READ, TRAINED = 0.7, 0.9  # progress at the end of these parts
@@ -36,7 +36,7 @@ def fit_candidate(context: StageContext) -> dict[str, Any]:
     ranked = {precision: _ranked(bench, precision, trained.head) for precision in bench.precisions}
     gate = gate_of(context.spec.params["gate"], MEASURE)
     report = head_report(trained.head, [each.record for each in ranked.values()], gate, origin, note)
-    keep(context, with_score(bench.version, NAME, None, ranked, report))
+    keep(context, with_score(undecided(bench.version), NAME, None, ranked, report))
     tell(context, ranked[bench.precisions[0]].record, report["gate"])
     return {"gate": report["gate"]}
 

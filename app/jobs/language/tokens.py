@@ -29,6 +29,7 @@ from models.training.prompts.token_version import (
     token_record,
     with_token_temperatures,
 )
+from models.training.rescored import undecided
 
 NO_EVIDENCE = "fitted on these rows: not evidence"
 FITTED = 0.95  # progress when everything is read, fitted and judged
@@ -54,7 +55,7 @@ def fit_candidate(context: StageContext) -> dict[str, Any]:
         uses = [part.use() for part in parts]
     gate = judged_tokens(Gate(**context.spec.params["gate"]), records)
     origin = {name: context.spec.params[name] for name in ("seed", "fit_share")} | {"base": bench.bench.base}
-    version = with_token_temperatures(bench.bench.version, temperatures, records, uses, gate, origin)
+    version = with_token_temperatures(undecided(bench.bench.version), temperatures, records, uses, gate, origin)
     keep(context, version)
     _tell(context, records, gate)
     return {"method": context.spec.params["method"], "gate": gate}

@@ -15,7 +15,6 @@ from models.data.splits import fingerprint
 from models.language.read_tokens import ReadTokens
 from models.language.token_temperature import token_figures
 from models.training.gate import Gate
-from models.training.rescored import without_decision
 
 TOKENS = "tokens"  # the part of a report
 MOST_TOKENS = 8192  # of a part that is fitted or reported on. Ours: a minute of one core
@@ -76,7 +75,7 @@ def with_token_temperatures(
         prompts=replace(_prompts(base), token_temperatures=dict(temperatures)),
         code_version=installed_version("howsure"),
         machine=machine(),
-        report={**without_decision(base.manifest.report), TOKENS: told},
+        report={**base.manifest.report, TOKENS: told},
     )
     return replace(base, manifest=manifest)
 

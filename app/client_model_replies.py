@@ -76,6 +76,7 @@ class VersionSummary:
     scores: tuple[str, ...] = ()
     precisions: tuple[str, ...] = ()
     code_version: str | None = None
+    token_temperatures: Mapping[str, float] = field(default_factory=dict)  # of free answers, by precision
 
 
 @dataclass(frozen=True, slots=True)

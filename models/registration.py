@@ -32,7 +32,10 @@ def from_folder(kind: str, folder: Path) -> ImportedNetwork:
         raise UnsupportedError("torchvision saves no folders: give a .safetensors file and say what it is of")
     if not folder.is_dir():
         raise UnsupportedError("this is not a folder; of a .safetensors file say what it is of")
-    return backbone_kind(kind).load(str(folder))
+    try:
+        return backbone_kind(kind).load(str(folder))
+    except KeyError as error:
+        raise UnsupportedError(f"its config.json has no {error}: is it of another kind than {kind}?") from error
 
 
 def from_file(kind: str, file: Path, name: str, arguments: dict[str, Any], input_spec: InputSpec) -> ImportedNetwork:

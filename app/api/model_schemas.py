@@ -54,6 +54,7 @@ class VersionSummary(BaseModel):
     scores: list[str] = []
     precisions: list[str] = []
     code_version: str | None = None
+    token_temperatures: dict[str, float] = Field({}, description="Of free answers, by precision, where there are any")
 
 
 class Move(BaseModel):

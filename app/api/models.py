@@ -195,4 +195,5 @@ def _summary(catalog: Catalog, model: str, number: int, active: int) -> VersionS
         scores=list(manifest.scores),
         precisions=list(manifest.precisions),
         code_version=manifest.code_version,
+        token_temperatures=dict(manifest.prompts.token_temperatures) if manifest.prompts else {},
     )

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.client_model_replies import Evaluation, Measures, ModelCard, Versions
+from app.client_model_replies import Evaluation, Measures, ModelCard, Versions, VersionSummary
 from app.client_replies import FailedImage, ScoredImage, Uncertainty
 from app.commands.plain_table import plain, plain_table, text
 
@@ -98,7 +98,7 @@ def show_versions(console: Console, name: str, versions: Versions) -> None:
         table.add_row(
             str(version.version),
             Text("yes", style="green3") if version.active else "",
-            Text(plain(version.reason), style="red") if version.reason else text(version.calibrator),
+            Text(plain(version.reason), style="red") if version.reason else text(_calibrated_by(version)),
             Text(", ".join(version.scores)),
             Text(", ".join(version.precisions)),
             text(version.code_version),
@@ -109,6 +109,12 @@ def show_versions(console: Console, name: str, versions: Versions) -> None:
     for move in versions.history:
         moves.add_row(Text(plain(move.at)), str(move.version), Text(plain(move.actor)), Text(plain(move.reason)))
     console.print(moves)
+
+
+def _calibrated_by(version: VersionSummary) -> str | None:
+    """The calibrator, and the temperature of tokens in the first precision, if any."""
+    tokens = next((f"tokens {found:.3f}" for found in version.token_temperatures.values()), None)
+    return ", ".join(each for each in (version.calibrator, tokens) if each) or None
 
 
 def bar(share: float, width: int, *, ascii_only: bool) -> str:

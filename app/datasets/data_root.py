@@ -9,7 +9,7 @@ from app.errors import InvalidError, NotFoundError
 def below(data_root: Path | None, path: str) -> Path:
     """The file or folder `path` below the root. Raises InvalidError for links and ways out, and NotFoundError."""
     if data_root is None:
-        raise InvalidError("data by path is off: start the server with HOWSURE_DATA_ROOT set, or upload a file")
+        raise InvalidError("paths are off: start the server with HOWSURE_DATA_ROOT set, or upload the data")
     parts = path.split("/")
     if not path.isprintable() or "\\" in path or any(part in ("", ".", "..") for part in parts):
         raise InvalidError(f"{path!r} is no plain path: give folders and a name below the data root, as in photos/2024")

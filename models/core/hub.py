@@ -94,7 +94,7 @@ def _cached(name: str, patterns: tuple[str, ...]) -> Path:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether a snapshot has its weights, or only pickles, of which nothing is missing; not where a part of them is."""
+    """Whether no part of the weights is missing; what has pickles alone is refused for that, and not here."""
     if any(folder.glob("*.bin")) and not any(folder.glob(WEIGHTS)):
         return True
     index = folder / INDEX

@@ -42,8 +42,7 @@ def fit_token_temperature(unembedding: nn.Linear, read: ReadTokens) -> float:
     The NLL is convex in b = 1/T, with slope mean(E_p[z] - z_target) and curvature mean(Var_p[z]): Newton's method in
     log b, kept within the interval that the slopes' signs leave.
     """
-    if len(read) < FEWEST_TOKENS:
-        raise DataError(f"{len(read)} tokens of answers to fit on, at least {FEWEST_TOKENS} are needed: send more rows")
+    _check_enough(read)
     low, high, at = math.log(1 / LARGEST), math.log(1 / SMALLEST), 0.0
     for _ in range(STEPS):
         slope, curvature = _derivatives(unembedding, read, math.exp(at))
@@ -62,6 +61,11 @@ def fit_token_temperature(unembedding: nn.Linear, read: ReadTokens) -> float:
     return found
 
 
+def _check_enough(read: ReadTokens) -> None:
+    if len(read) < FEWEST_TOKENS:
+        raise DataError(f"{len(read)} tokens to fit or judge on, at least {FEWEST_TOKENS} are needed: send more rows")
+
+
 def _derivatives(unembedding: nn.Linear, read: ReadTokens, inverse: float) -> tuple[float, float]:
     """First and second derivative of the mean NLL by log b; the second without the term that is 0 at the minimum."""
     slope = curvature = 0.0
@@ -76,7 +80,11 @@ def _derivatives(unembedding: nn.Linear, read: ReadTokens, inverse: float) -> tu
 
 
 def token_figures(unembedding: nn.Linear, read: ReadTokens, temperature: float, seed: int = 0) -> TokenFigures:
-    """How well confidence in single tokens fits at this temperature, 1 for the network as it is."""
+    """How well confidence in single tokens fits at this temperature, 1 for the network as it is.
+
+    Raises DataError for fewer than 100 tokens.
+    """
+    _check_enough(read)
     confidences, right, losses = zip(
         *(_judged(logits / temperature, targets) for logits, targets in read.logits(unembedding)), strict=True
     )

@@ -70,3 +70,12 @@ def test_what_is_no_network_is_refused(tmp_path, kind):
             from_folder(kind, path)
     with pytest.raises(UNUSABLE):
         from_file("timm", tmp_path / "weights.safetensors", "test_efficientnet", {}, SPEC)
+
+
+def test_a_folder_of_another_library_is_told_so(tmp_path):
+    from transformers import MobileNetV2Config, MobileNetV2ForImageClassification
+
+    network = MobileNetV2ForImageClassification(MobileNetV2Config(depth_multiplier=0.35, num_labels=2))
+    network.save_pretrained(tmp_path / "folder")
+    with pytest.raises(UnsupportedError, match="'architecture': is it of another kind than timm"):
+        from_folder("timm", tmp_path / "folder")

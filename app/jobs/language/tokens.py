@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from app.jobs.bench import LARGEST_BAD_SHARE, Bench
+from app.jobs.calibrate import FITTED, tell
 from app.jobs.parts import FEWEST_ROWS
 from app.jobs.publishing import keep, kept, promote_kept
 from app.jobs.stage import StageContext
@@ -18,7 +19,7 @@ from models.data.questions import AskedDataset, AskedQuestion
 from models.data.splits import split
 from models.language.causal_lm import CausalLM, load_causal_lm
 from models.language.read_tokens import READ_AT_ONCE, ReadTokens, read_tokens
-from models.language.token_temperature import FEWEST_TOKENS, fit_token_temperature
+from models.language.token_temperature import fit_token_temperature
 from models.training.gate import Gate
 from models.training.prompts.reference_answers import reference_answers
 from models.training.prompts.token_version import (
@@ -32,7 +33,6 @@ from models.training.prompts.token_version import (
 from models.training.rescored import undecided
 
 NO_EVIDENCE = "fitted on these rows: not evidence"
-FITTED = 0.95  # progress when everything is read, fitted and judged
 
 
 def collect(context: StageContext) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def fit_candidate(context: StageContext) -> dict[str, Any]:
     origin = {name: context.spec.params[name] for name in ("seed", "fit_share")} | {"base": bench.bench.base}
     version = with_token_temperatures(undecided(bench.bench.version), temperatures, records, uses, gate, origin)
     keep(context, version)
-    _tell(context, records, gate)
+    tell(context, records, gate)
     return {"method": context.spec.params["method"], "gate": gate}
 
 
@@ -120,8 +120,6 @@ class TokenBench:
             done = min(1.0, len(parts) * few)
             self.context.report(begin + share * done, f"reading answers to {role} on, {model.precision}")
         read, used = ReadTokens.joined(parts), tuple(answers.found)
-        if len(read) < FEWEST_TOKENS:
-            raise DataError(f"{len(read)} tokens to {role} on, at least {FEWEST_TOKENS} are needed: send more rows")
         return TokenPart(self.data.name, self.data.sha256, role, used, read, note)
 
     def _refuse(self, role: str, found: int, bad: Mapping[str, str]) -> None:
@@ -140,11 +138,3 @@ class TokenBench:
         if any(use["fingerprint"] != own.fingerprint for use in fitted):
             told += "; the serving version's temperature was fitted on some of them, which favours it"
         return told
-
-
-def _tell(context: StageContext, records: list[dict[str, Any]], gate: dict[str, Any]) -> None:
-    shown = records[0]
-    names = ("nll", "ece", "accuracy")
-    metrics = {f"{name}_{when}": shown[when][name] for when in ("before", "active", "after") for name in names}
-    context.report(FITTED, "fitted and judged", metrics)
-    context.log("the gate holds" if gate["held"] else f"the gate does not hold: {'; '.join(gate['reasons'])}")

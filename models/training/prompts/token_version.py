@@ -41,6 +41,7 @@ def token_record(
     """Figures of the tokens as the network has them (`before`), at the `serving` temperature (`active`), and at the
     `fitted` one (`after`)."""
     temperatures = {"before": 1.0, "active": serving, "after": fitted}
+    figures = {each: asdict(token_figures(unembedding, part.read, each)) for each in set(temperatures.values())}
     return {
         "data": part.data,
         "role": part.role,
@@ -48,7 +49,7 @@ def token_record(
         "note": part.note,
         "precision": precision,
         "temperature": fitted,
-        **{when: asdict(token_figures(unembedding, part.read, each)) for when, each in temperatures.items()},
+        **{when: figures[each] for when, each in temperatures.items()},
     }
 
 

@@ -1,7 +1,6 @@
 """`POST /v1/images/score` against real servers: limits of items, bytes, pixels and the queue; headers; keys."""
 
 import base64
-import socket
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,9 +9,17 @@ import pytest
 from tests.fixtures.image_files import RGB, photograph, png
 from tests.fixtures.images import flat_png, image_file
 from tests.fixtures.problems import check_problem
+from tests.fixtures.wire import connect, head
 
 URL = "/v1/images/score"
 JPEG = {"Content-Type": "image/jpeg"}
+
+
+def answer_to_head(server, content_length):
+    """To a request of which no more is sent than what stands before its body."""
+    with connect(server, timeout=10) as connection:
+        connection.sendall(head("POST", URL, content_type="image/jpeg", content_length=content_length))
+        return connection.recv(100)
 
 
 class TestLimits:
@@ -29,12 +36,7 @@ class TestLimits:
         assert small.post(URL, files=files).json()["usage"]["scored"] == 4
 
     def test_a_body_that_claims_to_be_too_large_is_refused_unread(self, small_server):
-        host, port = small_server.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=10) as connection:
-            connection.sendall(
-                f"POST {URL} HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 200001\r\n\r\n".encode()
-            )
-            assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+        assert answer_to_head(small_server, content_length=200001).startswith(b"HTTP/1.1 413 ")
 
     def test_a_chunked_body_is_cut_at_the_limit(self, small):
         def endless():
@@ -160,9 +162,4 @@ class TestKeys:
             assert secret not in response.text
 
     def test_a_wrong_key_is_refused_before_the_body_is_read(self, locked_server):
-        host, port = locked_server.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=10) as connection:
-            connection.sendall(
-                f"POST {URL} HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 9999\r\n\r\n".encode()
-            )
-            assert connection.recv(100).startswith(b"HTTP/1.1 401 ")
+        assert answer_to_head(locked_server, content_length=9999).startswith(b"HTTP/1.1 401 ")

@@ -204,6 +204,7 @@ def test_a_card_of_a_model_that_is_not_served():
 def test_versions_and_their_history():
     versions = (
         VersionSummary(2, False, reason="the manifest is damaged"),
+        VersionSummary(3, False, token_temperatures={"bfloat16": 1.25}),
         VersionSummary(1, True, calibrator="vector", scores=("entropy",), precisions=("float32",), code_version="0.1"),
     )
     history = (Move(1, "2026-01-02T03:04:05+00:00", "ada", "better on our own photographs"),)
@@ -212,5 +213,6 @@ def test_versions_and_their_history():
     assert max(map(len, terminal.lines)) <= 80
     rows = [line.split() for line in terminal.lines]
     assert ["1", "yes", "vector", "entropy", "float32", "0.1"] in rows
+    assert ["3", "tokens", "1.250", "-"] in rows
     assert ["2026-01-02T03:04:05+00:00", "1", "ada", "better", "on", "our", "own", "photographs"] in rows
     assert "damaged" in terminal.text

@@ -75,5 +75,8 @@ def test_answers_that_are_always_the_least_likely_tell_nothing(tiny, read):
 
 
 def test_too_few_tokens(tiny, read):
-    with pytest.raises(DataError, match="99 tokens of answers to fit on, at least 100"):
-        fit_token_temperature(tiny.unembedding, ReadTokens(read.states[:99], read.targets[:99]))
+    few = ReadTokens(read.states[:99], read.targets[:99])
+    with pytest.raises(DataError, match="99 tokens to fit or judge on, at least 100"):
+        fit_token_temperature(tiny.unembedding, few)
+    with pytest.raises(DataError, match="99 tokens"):
+        token_figures(tiny.unembedding, few, 1.0)

@@ -91,7 +91,7 @@ def test_long_answers_are_read_until_there_are_rows_enough(token_job, monkeypatc
 
 def test_too_few_tokens(token_job, completions):
     short = [{**row, "completion": " blue"} for row in completions]
-    with pytest.raises(DataError, match="tokens to fit on, at least 100 are needed: send more rows"):
+    with pytest.raises(DataError, match="tokens to fit or judge on, at least 100 are needed: send more rows"):
         token_job(jsonl(short)).run()
 
 

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import InternalError
+from app.scoring.asked import Form
 from app.scoring.predictor import Prediction, ScoreValue
 from models.core.device import use_cores
 from models.core.manifest import Manifest
+from models.core.method import GradientScore
 from models.core.prompt_spec import Readout
 from models.core.report import calibration_summary
 from models.language.continuations import EncodedItem
@@ -32,6 +34,7 @@ class PromptWork:
     task: str | None
     scores: tuple[str, ...]
     top_k: int
+    cheap: bool = False  # scores of gradients by their last layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +46,18 @@ class PromptPrediction:
 
 
 class PromptPredictor:
-    """Immutable; a reply names its `version`."""
+    """Immutable; a reply names its `version`. `forms` has a score's forms, dearest first."""
 
     def __init__(self, model: str, version: int, manifest: Manifest, pipeline: LanguagePipeline) -> None:
         self.model = model
         self.version = version
         self.manifest = manifest
         self.pipeline = pipeline
+        self.forms = {name: self._forms_of(name) for name in pipeline.scores}
         self.calibration = calibration_summary(manifest.report, pipeline.language.precision)
 
     def predict(self, batch: Sequence[PromptWork], cores: int) -> list[PromptPrediction]:
-        """All of one readout, what they have in common computed once, on so many cores of a CPU."""
+        """All of one readout and equally cheap, what they have in common computed once, on so many cores of a CPU."""
         use_cores(cores)
         scores = [name for name in self.pipeline.scores if any(name in work.scores for work in batch)]
         found = self.pipeline.answer(
@@ -62,6 +66,7 @@ class PromptPredictor:
             [work.task for work in batch],
             scores,
             max(work.top_k for work in batch),
+            cheap=batch[0].cheap,
         )
         return [self._prediction(found, row, work) for row, work in enumerate(batch)]
 
@@ -87,4 +92,10 @@ class PromptPredictor:
         if math.isnan(percentile):
             note = f"percentiles are of choices read as {self.pipeline.prompts.readout}"
         kind = self.pipeline.scores[name].score.kind.value
-        return ScoreValue(float(values[row]), None if note else percentile, kind, note=note)
+        form = Form(found.answers.forms[name]) if self.forms[name] else None
+        return ScoreValue(float(values[row]), None if note else percentile, kind, form, note)
+
+    def _forms_of(self, name: str) -> tuple[Form, ...]:
+        if not isinstance(self.pipeline.scores[name].score, GradientScore):
+            return ()
+        return (Form.FAST, Form.LAST_LAYER) if name in self.pipeline.fast_scores else (Form.LAST_LAYER,)

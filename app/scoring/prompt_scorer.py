@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from app.errors import HowsureError, TimedOutError
-from app.scoring.asked import check_sort, read_scores
+from app.scoring.asked import Form, check_sort, read_scores
 from app.scoring.batcher import Batcher, Reservation
 from app.scoring.cores import Cores
 from app.scoring.predictor import Prediction
@@ -56,6 +56,7 @@ class PromptsAsked:
     readouts: tuple[Readout, ...]
     scores: tuple[str, ...]
     top_k: int
+    cheap: bool
 
 
 class PromptScorer:
@@ -68,7 +69,7 @@ class PromptScorer:
         self.readers = ThreadPoolExecutor(max(2, settings.cores), thread_name_prefix="howsure-read")
         self.batcher: Batcher[PromptWork, PromptPrediction] = Batcher(
             run=self._predict,
-            group=lambda work: (work.predictor, work.readout),
+            group=lambda work: (work.predictor, work.readout, work.cheap),
             max_batch=settings.max_items,
             max_wait=settings.max_wait_ms / 1000,
             capacity=settings.queue_items,
@@ -146,6 +147,7 @@ class PromptScorer:
             task=given.task,
             scores=asked.scores,
             top_k=asked.top_k,
+            cheap=asked.cheap,
         )
 
     def _predict(self, batch: list[PromptWork]) -> list[PromptPrediction]:
@@ -168,11 +170,11 @@ class PromptScorer:
 def _asked(
     predictor: PromptPredictor, readout: Readout | None, scores: Sequence[str] | None, top_k: int, sort: str | None
 ) -> PromptsAsked:
-    known = {name: () for name in predictor.pipeline.scores}
-    names = tuple(read_scores(predictor.model, known, scores))
-    check_sort(predictor.model, known, names, sort)
+    forms = read_scores(predictor.model, predictor.forms, scores)
+    check_sort(predictor.model, predictor.forms, tuple(forms), sort)
     own = predictor.pipeline.prompts.readout
-    return PromptsAsked(predictor, (own, Readout.TEXT) if readout is None else (readout,), names, top_k)
+    readouts = (own, Readout.TEXT) if readout is None else (readout,)
+    return PromptsAsked(predictor, readouts, tuple(forms), top_k, cheap=Form.FAST not in forms.values())
 
 
 def _order(outcomes: Sequence[PromptOutcome], sort: str | None) -> Sequence[int]:

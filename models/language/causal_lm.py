@@ -1,5 +1,6 @@
 """A causal language model ready to be asked: the network on its device, and its tokenizer."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +13,24 @@ from torch import nn
 from models.core.device import PRECISIONS
 from models.core.errors import CheckpointError, DataError, UnsupportedError
 from models.language import anatomy
+from models.language.tail_gradients import TailGradients
 from models.language.tree_forward import check_tree_forward
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class CausalLM:
-    """`network` and `tokenizer` are transformers' own; nothing here changes them."""
+    """`network` and `tokenizer` are transformers' own; nothing here changes what they compute.
+
+    `gradients` are those of its last layers; None for an architecture of which they are not known.
+    """
 
     network: Any
     tokenizer: Any
     device: torch.device
     precision: str
+    gradients: TailGradients | None = None
 
     @property
     def layers(self) -> int:
@@ -109,4 +117,12 @@ def load_causal_lm(folder: Path, device: torch.device, precision: str) -> Causal
         raise CheckpointError(f"{folder} is damaged or incomplete, convert it again: {error}") from error
     network = network.requires_grad_(False).eval().to(device)
     check_tree_forward(network)
-    return CausalLM(network, tokenizer, device, precision)
+    return CausalLM(network, tokenizer, device, precision, _gradients(network))
+
+
+def _gradients(network: Any) -> TailGradients | None:
+    try:
+        return TailGradients(network)
+    except UnsupportedError as error:
+        log.info("the epistemic score is that of the last layer: %s", error)
+        return None

@@ -6,7 +6,7 @@ logits or log-probabilities in float32. In bfloat16 rounding is that of the netw
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -42,16 +42,24 @@ class ReadContinuations:
     states: Tensor
 
 
-def score_next_token(model: CausalLM, items: Sequence[Item], budget: int = BUDGET) -> ModelOutputs:
+def score_next_token(
+    model: CausalLM, items: Sequence[Item], budget: int = BUDGET, *, gradients: bool = False
+) -> ModelOutputs:
     """Logits (N, C) of choices that are one token each; features (N, D) are the final state of the prompt's last token.
 
     `head` is the unembedding's rows for the choices where all items have the same ones in the same order. `budget` is
-    how many tokens go through the network at a time. Raises DataError for an item that cannot be scored so.
+    how many tokens go through the network at a time. With `gradients` those of the last layers too, where the model has
+    them. Raises DataError for an item that cannot be scored so.
     """
     questions = next_token_questions(model, items)
     nodes, places = questions.nodes()
-    states = states_at(model.network, questions.tree, nodes, budget)[places]
-    return answer_outputs(model.unembedding, states, questions.tokens)
+    if model.gradients is None or not gradients:
+        states = states_at(model.network, questions.tree, nodes, budget)[places]
+        return answer_outputs(model.unembedding, states, questions.tokens)
+    states, reads = model.gradients.states_at(questions.tree, nodes, budget)
+    outputs = answer_outputs(model.unembedding, states[places], questions.tokens)
+    found = model.gradients.of_choices(reads.take(places), outputs, questions.tokens)
+    return replace(outputs, gradients=found)
 
 
 def score_texts(

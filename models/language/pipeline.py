@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from models.answers import Answering, Answers, ScoredReference, golden_rows_of, stored_score
+from models.answers import LAST_LAYER, Answering, Answers, ScoredReference, golden_rows_of, stored_score
 from models.core.checkpoint import Version
 from models.core.device import choose_precision
 from models.core.errors import CheckpointError
 from models.core.golden import GoldenRow
 from models.core.manifest import Manifest
-from models.core.method import Dimensions
+from models.core.method import Dimensions, GradientScore
 from models.core.prompt_spec import PromptSpec, Readout
 from models.core.store import CheckpointStore
 from models.language.calibrators import PromptCalibrator, prompt_calibrator
@@ -58,6 +58,12 @@ class LanguagePipeline(Answering):
         self.prompts = prompts
         self.prompt_calibrator = calibrator
         self.golden = {} if golden is None else golden
+        # With references of both forms; else the version was fitted on the last layer's alone.
+        self.fast_scores = tuple(
+            name
+            for name, scored in scores.items()
+            if isinstance(scored.score, GradientScore) and LAST_LAYER in scored.forms
+        )
 
     @property
     def network(self) -> CausalLM:
@@ -76,18 +82,29 @@ class LanguagePipeline(Answering):
         tasks: Sequence[str | None] | None = None,
         scores: Collection[str] = (),
         top_k: int = 1,
+        *,
+        cheap: bool = False,
     ) -> PromptAnswers:
         """Predict, calibrate and score N items; only the named scores are computed.
 
-        Raises DataError for an item that cannot be read so, and UnknownNameError for a score that is not there.
+        `cheap` takes the last-layer form of scores whose fast form costs backward passes. Raises DataError for an item
+        that cannot be read so, and UnknownNameError for a score that is not there.
         """
-        return self.answer_reading(self.read(items, readout, tasks), readout, scores, top_k)
+        fast = not cheap and any(name in scores for name in self.fast_scores)
+        return self.answer_reading(self.read(items, readout, tasks, gradients=fast), readout, scores, top_k)
 
-    def read(self, items: Sequence[Item], readout: Readout, tasks: Sequence[str | None] | None = None) -> Reading:
+    def read(
+        self,
+        items: Sequence[Item],
+        readout: Readout,
+        tasks: Sequence[str | None] | None = None,
+        *,
+        gradients: bool = False,
+    ) -> Reading:
         """With the calibrator's step of the residual stream, where it was fitted for this readout and has one."""
-        fits = readout is self.prompts.readout and self.prompt_calibrator is not None
+        fits = readout is self.prompts.readout
         step = self.prompt_calibrator.step if fits and self.prompt_calibrator else None
-        return read_items(self.language, items, readout, step, tasks)
+        return read_items(self.language, items, readout, step, tasks, gradients=gradients and fits)
 
     @torch.inference_mode()
     def answer_reading(
@@ -95,6 +112,8 @@ class LanguagePipeline(Answering):
     ) -> PromptAnswers:
         """As `answer`, from a reading that was made before."""
         fits = readout is self.prompts.readout
+        if not self.fast_scores:
+            reading = replace(reading, outputs=replace(reading.outputs, gradients=None))
         if fits and self.prompt_calibrator is not None:
             outputs = self.prompt_calibrator.transform(reading)
         else:
@@ -111,7 +130,8 @@ class LanguagePipeline(Answering):
         step = self.prompt_calibrator.step if self.prompt_calibrator else None
         if step is not None or seeds not in self.golden:
             items = [lettered_item(GOLDEN_QUESTIONS[seed - 1]) for seed in seeds]
-            reading = self.read(items, readout)
+            # With gradients in any case: a version that shares the network may have a score of them.
+            reading = self.read(items, readout, gradients=True)
             if step is not None:  # of this version alone
                 return golden_rows_of(self.answer_reading(reading, readout, self.scores).answers)
             self.golden[seeds] = reading

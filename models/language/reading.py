@@ -58,13 +58,18 @@ def read_items(
     readout: Readout,
     step: ResidualStep | None = None,
     tasks: Sequence[str | None] | None = None,
+    *,
+    gradients: bool = False,
 ) -> Reading:
-    """Raises DataError, with the item's number, for one that cannot be read so; a step is for NEXT_TOKEN only."""
+    """Raises DataError, with the item's number, for one that cannot be read so; a step is for NEXT_TOKEN only.
+
+    `gradients` of the last layers, where the model has them, come with a plain NEXT_TOKEN reading only.
+    """
     named = tuple(tasks) if tasks is not None else (None,) * len(items)
     if readout is not Readout.NEXT_TOKEN:
         return Reading(_roomy(score_texts(model, items, NORMALISED[readout]), items), named)
     if step is None:
-        return Reading(_roomy(score_next_token(model, items), items), named)
+        return Reading(_roomy(score_next_token(model, items, gradients=gradients), items), named)
     questions = next_token_questions(model, items)
     states = edited_states(model, questions, step.layer, step.beside_none())
     own, moved = (_roomy(answer_outputs(model.unembedding, each, questions.tokens), items) for each in states)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from models.core.atomic import write_bytes
 from models.core.errors import DataError
-from models.core.outputs import ModelOutputs
+from models.core.outputs import LayerGradients, ModelOutputs
 from models.core.prompt_spec import Readout
 from models.language.causal_lm import CausalLM
 from models.language.continuations import MOST_CHOICES
@@ -99,7 +99,7 @@ class KeptReadings:
         return Chunk(torch.tensor(places, dtype=torch.int64), reading.outputs, reading.moved, bad)
 
     def _reading(self, model: CausalLM, places: Sequence[int]) -> Reading:
-        return read_items(model, self.rows.take(places).items, self.readout, self.step)
+        return read_items(model, self.rows.take(places).items, self.readout, self.step, gradients=True)
 
     def _why_unreadable(self, model: CausalLM, place: int) -> str:
         try:
@@ -128,6 +128,8 @@ def _bytes_of(chunk: Chunk) -> bytes:
     for name, outputs in (("own", chunk.outputs), ("moved", chunk.moved)):
         if outputs is not None:
             parts = {"logits": outputs.logits, "features": outputs.require_features(), "mask": outputs.mask}
+            if outputs.gradients is not None:
+                parts |= {"energies": outputs.gradients.energies, "layers": torch.tensor(outputs.gradients.layers)}
             tensors |= {f"{name}.{key}": value.cpu().contiguous() for key, value in parts.items() if value is not None}
     content: bytes = safetensors.torch.save(tensors)
     return content
@@ -136,13 +138,16 @@ def _bytes_of(chunk: Chunk) -> bytes:
 def _chunk_of(path: Path) -> Chunk:
     tensors = safetensors.torch.load_file(path)
     bad = json.loads(tensors["bad"].numpy().tobytes())
-    parts = {
-        name: ModelOutputs(**{key: tensors[f"{name}.{key}"] for key in ("logits", "features", "mask")})
-        for name in ("own", "moved")
-        if f"{name}.logits" in tensors
-    }
+    parts = {name: _outputs_of(tensors, name) for name in ("own", "moved") if f"{name}.logits" in tensors}
     reasons = {int(place): reason for place, reason in bad.items()}
     return Chunk(tensors["places"], parts["own"], parts.get("moved"), reasons)
+
+
+def _outputs_of(tensors: Mapping[str, Tensor], name: str) -> ModelOutputs:
+    logits, features, mask = (tensors[f"{name}.{key}"] for key in ("logits", "features", "mask"))
+    energies = tensors.get(f"{name}.energies")
+    gradients = None if energies is None else LayerGradients(energies, int(tensors[f"{name}.layers"]))
+    return ModelOutputs(logits, features=features, mask=mask, gradients=gradients)
 
 
 def _joined(parts: Sequence[ModelOutputs]) -> ModelOutputs:
@@ -150,4 +155,13 @@ def _joined(parts: Sequence[ModelOutputs]) -> ModelOutputs:
         torch.cat([part.logits for part in parts]),
         features=torch.cat([part.require_features() for part in parts]),
         mask=torch.cat([part.mask for part in parts if part.mask is not None]),
+        gradients=_joined_gradients([part.gradients for part in parts if len(part)]),
     )
+
+
+def _joined_gradients(parts: Sequence[LayerGradients | None]) -> LayerGradients | None:
+    """None where some rows have none: those that an earlier release has read."""
+    found = [part for part in parts if part is not None]
+    if not found or len(found) < len(parts):
+        return None
+    return LayerGradients(torch.cat([part.energies for part in found]), found[0].layers)

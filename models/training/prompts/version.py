@@ -18,11 +18,10 @@ from models.core.golden import GOLDEN_SEEDS, Golden
 from models.core.method import Dimensions, UncertaintyScore
 from models.core.outputs import ModelOutputs
 from models.core.prompt_spec import PromptSpec
-from models.core.reference import Reference
 from models.language.calibrators import PromptCalibrator
 from models.language.pipeline import LanguagePipeline, language_dimensions
 from models.language.reading import Reading, ResidualStep
-from models.training.build import Fitted, Part, refuse_leaks
+from models.training.build import Fitted, Part, reference_of, refuse_leaks
 from models.training.judged import judged_record
 from models.training.prompts.calibration import fit_calibrator
 from models.uncertainty import READY, score
@@ -115,9 +114,10 @@ def references(serves: LanguagePipeline, prompts: PromptSpec, outputs: ModelOutp
 
 
 def reference_on(outputs: ModelOutputs, method: UncertaintyScore, device: torch.device) -> ScoredReference:
-    """The score, on the device that is to serve, with a reference on `outputs`, which may lie elsewhere."""
-    values = method.to(outputs.logits.device).score(outputs)
-    return ScoredReference(method.to(device), Reference.fit(values))
+    """The score, on the device that is to serve, with references on `outputs`, which may lie elsewhere."""
+    found = reference_of(method.to(outputs.logits.device), outputs)
+    method.to(device)
+    return found
 
 
 def served_logits(serves: LanguagePipeline, readout_of: PromptSpec, reading: Reading) -> Tensor:

@@ -29,9 +29,9 @@ def read(monkeypatch):
     """How many items each call to the model had."""
     counts, original = [], kept_readings.read_items
 
-    def counted(model, items, *given):
+    def counted(model, items, *given, **options):
         counts.append(len(items))
-        return original(model, items, *given)
+        return original(model, items, *given, **options)
 
     monkeypatch.setattr(kept_readings, "read_items", counted)
     return counts

@@ -1,6 +1,7 @@
 """Readings on disk are those of the model, whoever made them and however often he was ended."""
 
 import pytest
+import safetensors.torch
 import torch
 
 from models.core.prompt_spec import Readout
@@ -9,6 +10,7 @@ from models.training.prompts import kept_readings
 from models.training.prompts.kept_readings import KeptReadings, step_digest
 from tests.fixtures.questions import lettered_rows, prompt_rows
 
+OF_GRADIENTS = ("own.energies", "own.layers")
 STEP = ResidualStep(torch.nn.functional.normalize(torch.arange(32.0), dim=0), 2, 3.0)
 
 
@@ -22,9 +24,9 @@ def read(monkeypatch):
     """How many items each call to the model had."""
     counts = []
 
-    def counted(model, items, *given):
+    def counted(model, items, *given, **options):
         counts.append(len(items))
-        return read_items(model, items, *given)
+        return read_items(model, items, *given, **options)
 
     monkeypatch.setattr(kept_readings, "read_items", counted)
     return counts
@@ -43,6 +45,24 @@ def test_it_is_what_the_model_reads_in_any_order(tiny, rows_of, tmp_path):
         torch.testing.assert_close(one.features, other.features, atol=1e-4, rtol=0)
     assert not torch.equal(found.outputs.logits, found.moved.logits)
     assert found.tasks == ("the sand", "the sea", "the sea")
+
+
+def test_gradients_are_kept_where_the_model_gives_them(tiny, rows_of, tmp_path):
+    given = [{"prompt": f"number {n}. Answer:", "choices": [" A", " B"], "answer": 0} for n in range(10)]
+    for row in given[:4]:  # a whole chunk
+        row["choices"] = [" A", " is blue"]
+    rows = rows_of(given)
+    kept = KeptReadings(tmp_path / "kept", rows, Readout.NEXT_TOKEN)
+    assert [len(bad) for _, bad in kept.fill(tiny)] == [4, 0, 0]
+    names = kept.readable(rows.names)
+    found, expected = kept.take(names), read_items(tiny, rows.named(names).items, Readout.NEXT_TOKEN, gradients=True)
+    ours, theirs = found.outputs.gradients, expected.outputs.gradients
+    torch.testing.assert_close(ours.energies, theirs.energies, atol=1e-4, rtol=1e-3)
+    assert ours.layers == theirs.layers
+    last = max((tmp_path / "kept").iterdir())  # as an earlier release left it
+    tensors = safetensors.torch.load_file(last)
+    safetensors.torch.save_file({key: tensors[key] for key in tensors if key not in OF_GRADIENTS}, last)
+    assert KeptReadings(kept.folder, rows, Readout.NEXT_TOKEN).take(names).outputs.gradients is None
 
 
 def test_nothing_is_read_twice(tiny, rows_of, tmp_path, read):

@@ -36,9 +36,9 @@ def measure(cell: Cell, seed: int) -> dict[str, float]:
 def experiment() -> Experiment:
     tasks = [(cell, seed) for seed in range(SEEDS) for ways in CELLS.values() for cell in ways.values()]
     about: Mapping[str, str] = ABOUT | {
-        "network": f"howsure resnet9, widths {WIDTHS}, served in bfloat16",
+        "network": f"howsure resnet9, widths {WIDTHS}, trained and served in {PLAN.precision}",
         "trainings": f"{PLAN.epochs} epochs of {TRAINED_IMAGES} images of cifar10_train.npz, SGD {PLAN.rate:g}, "
-        f"momentum {PLAN.momentum:g}, weight decay {PLAN.weight_decay:g}, cosine, flips and shifts, bfloat16; label "
+        f"momentum {PLAN.momentum:g}, weight decay {PLAN.weight_decay:g}, cosine, flips and shifts; label "
         "smoothing 0.05, focal loss FLSD-53, mixup with alpha 1",
         "rows": f"{FRESH_IMAGES} fresh ones; {UNSEEN} others tell how the training goes and nothing else; measured on "
         "cifar10_test_shared.npz, 5,000 images",

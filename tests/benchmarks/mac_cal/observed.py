@@ -36,9 +36,9 @@ class Observed:
     outside: Mapping[str, ModelOutputs]  # by the names of OUTSIDE
 
 
-def observed(network: nn.Module, trained: PixelRows, fresh: PixelRows) -> Observed:
-    """Of a network of our own for CIFAR-10, in bfloat16 as it is served."""
-    served = served_network(network)
+def observed(network: nn.Module, trained: PixelRows, fresh: PixelRows, precision: str = PRECISION) -> Observed:
+    """Of a network of our own for CIFAR-10, as it is served."""
+    served = served_network(network, precision)
     return Observed(
         trained=outputs_of(served, trained),
         fresh=outputs_of(served, fresh),
@@ -47,8 +47,8 @@ def observed(network: nn.Module, trained: PixelRows, fresh: PixelRows) -> Observ
     )
 
 
-def served_network(network: nn.Module) -> PreparedNetwork:
-    return prepare(network, "howsure", SPEC, torch.device("cpu"), PRECISION)
+def served_network(network: nn.Module, precision: str = PRECISION) -> PreparedNetwork:
+    return prepare(network, "howsure", SPEC, torch.device("cpu"), precision)
 
 
 def outputs_of(served: PreparedNetwork, rows: PixelRows) -> Labelled:

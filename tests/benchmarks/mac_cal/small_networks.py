@@ -16,7 +16,9 @@ from tests.benchmarks.mac_cal.observed import Observed, observed
 NETWORKS = Path("build/mac_cal/networks")
 WIDTHS = (16, 32, 64, 128)
 TRAINED_IMAGES, FRESH_IMAGES = 10_000, 5000
-PLAN = TrainPlan(epochs=20, rate=0.2, warm_up=0.2, augmentation=Augmentation(flip=0.5, shift=0.125))
+PLAN = TrainPlan(
+    epochs=20, rate=0.2, warm_up=0.2, augmentation=Augmentation(flip=0.5, shift=0.125), precision="float32"
+)
 TRAININGS = {
     "cross-entropy": PLAN,
     "label smoothing": replace(PLAN, label_smoothing=0.05),
@@ -35,7 +37,7 @@ def small_network(training: str, seed: int) -> Observed:
     plan, cpu = replace(TRAININGS[training], seed=seed), torch.device("cpu")
     found = train_classifier(network, "fc", trained, unseen_rows(), plan, cpu, folder, lambda *step: None)
     network.load_state_dict(found.state)
-    return observed(network, trained, fresh)
+    return observed(network, trained, fresh, PLAN.precision)
 
 
 def _part(rows: PixelRows, first: int, end: int) -> PixelRows:

@@ -116,7 +116,15 @@ def test_python_blocks_run(server: object, monkeypatch: pytest.MonkeyPatch, caps
     assert "cat" in capsys.readouterr().out
 
 
-def test_every_path_it_names_is_there() -> None:
-    named = re.findall(r"\]\(([\w./]+)\)", README)
+@pytest.mark.parametrize("readme", ["README.md", "tests/benchmarks/README.md", "models/checkpoints/README.md"])
+def test_every_path_it_names_is_there(readme: str) -> None:
+    named = re.findall(r"\]\(([\w./-]+)(?:#[\w-]+)?\)", (ROOT / readme).read_text(encoding="utf-8"))
     assert named
-    assert [path for path in named if not (ROOT / path).exists()] == []
+    assert [path for path in named if not ((ROOT / readme).parent / path).exists()] == []
+
+
+def test_every_section_that_it_sends_readers_to_is_there() -> None:
+    sections = re.findall(r"\]\(tests/benchmarks/README\.md#([\w-]+)\)", README)
+    titles = re.findall(r"^## (.+)$", (ROOT / "tests/benchmarks/README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    assert set(sections) == anchors

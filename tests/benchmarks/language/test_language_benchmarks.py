@@ -9,6 +9,7 @@ from models.language.multiple_choice import letters
 from tests.benchmarks.language import parts as parts_module
 from tests.benchmarks.language.choices import LOOP, WAYS, timed
 from tests.benchmarks.language.comparison import CONTROLS, OTHERS, aim_words, comparison_table, with_other_calibrators
+from tests.benchmarks.language.epistemic_forms import LAST, LAYERS, cost, of_set
 from tests.benchmarks.language.few_shot import subject_gap
 from tests.benchmarks.language.loss_rank import PARAMS, trained
 from tests.benchmarks.language.mmlu import Asked, asked, some_subjects
@@ -79,6 +80,15 @@ def test_every_calibrator_of_logits_stands_beside_the_ways_of_a_study(found):
 def test_a_head_is_trained_as_long_as_the_job_trains_it_by_itself(found):
     steps = -(-len(ITEMS) * PARAMS["views"] // 256) * PARAMS["passes"]
     assert trained(found).curve[-1].step == steps
+
+
+def test_forms_of_the_epistemic_score_stand_beside_the_plain_scores(tiny):
+    outputs, more = cost(tiny, ASKED)
+    table, said = of_set("sea", outputs, outputs.logits.argmax(dim=1).where(torch.arange(10) % 2 == 0, -1))
+    assert said == "10 questions, accuracy 0.500"
+    assert table.rows[LAYERS][2] == "1.000"
+    assert table.rows[LAST][1] is None
+    assert more > -1
 
 
 def test_a_gap_is_the_mean_over_subjects_of_confidence_off_accuracy():

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.client_model_replies import Evaluation, Measures, ModelCard, Versions, VersionSummary
-from app.client_replies import FailedImage, ScoredImage, Uncertainty
+from app.client.model_replies import Evaluation, Measures, ModelCard, Versions, VersionSummary
+from app.client.replies import FailedImage, ScoredImage, Uncertainty
 from app.commands.plain_table import plain, plain_table, text
 
 # From certain to uncertain; of the 256 colours that nearly every terminal has.

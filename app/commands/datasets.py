@@ -8,7 +8,7 @@ import typer
 from app.commands.terminal import AsJson, Key, Url, connected, fail, print_json, print_list, stdout
 
 if TYPE_CHECKING:
-    from app.client_job_replies import Dataset
+    from app.client.job_replies import Dataset
 
 commands = typer.Typer(help="Labelled data on a server, for jobs.", no_args_is_help=True)
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.client import DEFAULT_URL, Client
-from app.client_replies import HowsureConnectionError, ScoreReply
+from app.client.replies import HowsureConnectionError, ScoreReply
 
 MODEL = "efficientnet-lite0"
 PHOTOGRAPHS = tuple(Path(__file__).parent.parent / "assets" / name for name in ("coffee.jpg", "chelsea.jpg"))

@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from PIL import Image
 
 from app.api.report_page import STYLE
-from app.client_replies import ScoredImage, ScoreReply, Uncertainty
+from app.client.replies import ScoredImage, ScoreReply, Uncertainty
 from app.commands.console import percent
 from models.core.image import ImageError, read_image
 from models.core.input_spec import InputSpec

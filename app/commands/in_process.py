@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import httpx
 
 from app.client import AsyncClient
-from app.client_replies import HowsureConnectionError, Problem
+from app.client.replies import HowsureConnectionError, Problem
 from app.main import create_app
 from app.settings import Settings
 from app.telemetry import configure_logging

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.client_job_replies import Dataset, Job
+from app.client.job_replies import Dataset, Job
 from app.commands.plain_table import plain, plain_table, text
 
 WIDE = 100

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Column
 from rich.text import Text
 
-from app.client_job_replies import Job, JobEvent
+from app.client.job_replies import Job, JobEvent
 from app.commands.job_tables import metric_lines
 from app.commands.plain_table import plain
 

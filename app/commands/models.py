@@ -9,7 +9,7 @@ import typer
 from app.commands.terminal import AsJson, Key, Url, connected, fail, print_json, print_list, say, stdout
 
 if TYPE_CHECKING:
-    from app.client_model_replies import Activation, Move
+    from app.client.model_replies import Activation, Move
 
 commands = typer.Typer(help="What a server serves, and how well calibrated it is.")
 

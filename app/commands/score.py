@@ -14,7 +14,7 @@ from app.commands.terminal import AsJson, Key, Url, api_errors, fail, print_json
 
 if TYPE_CHECKING:
     from app.client import AsyncClient
-    from app.client_replies import ScoreReply
+    from app.client.replies import ScoreReply
 
 
 def score(
@@ -94,7 +94,7 @@ def show(reply: "ScoreReply", sort: str | None = None) -> None:
 @asynccontextmanager
 async def _client(url: str | None, api_key: str | None) -> AsyncIterator["AsyncClient"]:
     from app.client import AsyncClient
-    from app.client_replies import HowsureConnectionError
+    from app.client.replies import HowsureConnectionError
 
     async with AsyncClient(url, api_key) as client:
         try:

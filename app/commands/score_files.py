@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from app.client import AsyncClient
-from app.client_replies import HowsureApiError, Problem, ScoredImage, ScoreReply, parse_problem, parse_scores
+from app.client.replies import HowsureApiError, Problem, ScoredImage, ScoreReply, parse_problem, parse_scores
 from app.uncertainty_order import most_uncertain_first
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from app.client import Client
-    from app.client_replies import HowsureApiError
+    from app.client.replies import HowsureApiError
 
 ERRORS_SHOWN = 10
 
@@ -53,7 +53,7 @@ def api_errors(as_json: bool = False) -> Iterator[None]:
 
     So does a file that cannot be read.
     """
-    from app.client_replies import HowsureApiError
+    from app.client.replies import HowsureApiError
 
     try:
         yield

@@ -18,7 +18,7 @@ from tests.fixtures.server import ASSETS, free_port
 MODEL, SHIPPED = "efficientnet-lite0", list(IMAGE_MODELS)
 # The command line, with nothing at the default address; nobody may bind port 1 or answers there.
 NO_SERVER = (
-    "import app.client_connection, app.cli\napp.client_connection.DEFAULT_URL = 'http://127.0.0.1:1'\napp.cli.main()"
+    "import app.client.connection, app.cli\napp.client.connection.DEFAULT_URL = 'http://127.0.0.1:1'\napp.cli.main()"
 )
 PROBLEM = {"status": 401, "code": "unauthorized", "detail": "this key is not known"}
 

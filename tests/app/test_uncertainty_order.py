@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.client_replies import Uncertainty
+from app.client.replies import Uncertainty
 from app.uncertainty_order import most_uncertain_first
 
 

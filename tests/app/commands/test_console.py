@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from app.client_model_replies import Calibration, Evaluation, Measures, ModelCard, Move, Versions, VersionSummary
-from app.client_replies import FailedImage, Problem, ScoredImage, Uncertainty
+from app.client.model_replies import Calibration, Evaluation, Measures, ModelCard, Move, Versions, VersionSummary
+from app.client.replies import FailedImage, Problem, ScoredImage, Uncertainty
 from app.commands import console
 
 

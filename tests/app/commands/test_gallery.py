@@ -7,7 +7,7 @@ import re
 import pytest
 from PIL import Image
 
-from app.client_replies import FailedImage, Problem, ScoredImage, ScoreReply, Uncertainty
+from app.client.replies import FailedImage, Problem, ScoredImage, ScoreReply, Uncertainty
 from app.commands.gallery import gallery_page
 from tests.fixtures.images import image_file
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from app.client_replies import HowsureConnectionError
+from app.client.replies import HowsureConnectionError
 from app.commands.in_process import in_process_client
 from app.settings import Settings
 

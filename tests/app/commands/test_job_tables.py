@@ -6,7 +6,7 @@ import time
 import pytest
 from rich.console import Console
 
-from app.client_job_replies import parse_dataset, parse_job
+from app.client.job_replies import parse_dataset, parse_job
 from app.commands import job_tables
 from tests.fixtures.job_replies import DATASET, JOB, SUCCEEDED
 

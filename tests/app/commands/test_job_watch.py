@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
-from app.client_job_replies import JobEvent, parse_job
+from app.client.job_replies import JobEvent, parse_job
 from app.commands.job_watch import last_line, lines, shown_on
 from tests.fixtures.job_replies import JOB, SUCCEEDED
 

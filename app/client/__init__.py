@@ -8,17 +8,17 @@
         for event in client.watch(job.id):
             ...  # event.kind, event.data
 
-They differ only in how they wait and send; `client_calls.py` and `client_job_calls.py` have what they send,
-`client_replies.py` and the other `client_…_replies.py` what comes back.
+They differ only in how they wait and send; `calls.py` and `job_calls.py` have what they send, `replies.py` and
+the other `…_replies.py` what comes back.
 """
 
-from app.client_async import AsyncClient
-from app.client_blocking import Client
-from app.client_calls import Image, Prompt
-from app.client_connection import DEFAULT_URL
-from app.client_embed_replies import EmbeddedImage, EmbedReply
-from app.client_job_replies import BadRow, Dataset, Job, JobEvent
-from app.client_model_replies import (
+from app.client.asynchronous import AsyncClient
+from app.client.blocking import Client
+from app.client.calls import Image, Prompt
+from app.client.connection import DEFAULT_URL
+from app.client.embed_replies import EmbeddedImage, EmbedReply
+from app.client.job_replies import BadRow, Dataset, Job, JobEvent
+from app.client.model_replies import (
     Activation,
     Calibration,
     Evaluation,
@@ -30,8 +30,8 @@ from app.client_model_replies import (
     Versions,
     VersionSummary,
 )
-from app.client_prompt_replies import AnsweredPrompt, AnswerToken, FailedPrompt, PromptsReply, ScoredPrompt
-from app.client_replies import (
+from app.client.prompt_replies import AnsweredPrompt, AnswerToken, FailedPrompt, PromptsReply, ScoredPrompt
+from app.client.replies import (
     FailedImage,
     HowsureApiError,
     HowsureConnectionError,
@@ -41,7 +41,7 @@ from app.client_replies import (
     TopClass,
     Uncertainty,
 )
-from app.client_upload import Data
+from app.client.upload import Data
 
 __all__ = [
     "DEFAULT_URL",

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from app.client import HowsureApiError, HowsureConnectionError, JobEvent
-from app.client_events import Following
+from app.client.events import Following
 from tests.fixtures.job_replies import event, stream
 from tests.fixtures.scripted import HANG_UP
 from tests.fixtures.server import free_port

@@ -1,32 +1,32 @@
-"""The client whose calls return when the answer is there."""
+"""The client for an event loop."""
 
+import asyncio
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import httpx
 
-from app import client_calls as calls
-from app import client_job_calls as job_calls
-from app.client_calls import Image, Prompt, read_images
-from app.client_connection import Connection
-from app.client_embed_replies import EmbedReply
-from app.client_events import Following
-from app.client_job_replies import Dataset, Job, JobEvent
-from app.client_model_replies import Activation, ModelCard, Readiness, Registration, Versions
-from app.client_prompt_replies import PromptsReply
-from app.client_replies import ScoreReply
-from app.client_retries import Answer, Call, Outcome, Pause, Request, retried
-from app.client_upload import Data, open_upload
+from app.client import calls, job_calls
+from app.client.calls import Image, Prompt, read_images
+from app.client.connection import Connection
+from app.client.embed_replies import EmbedReply
+from app.client.events import Following
+from app.client.job_replies import Dataset, Job, JobEvent
+from app.client.model_replies import Activation, ModelCard, Readiness, Registration, Versions
+from app.client.prompt_replies import PromptsReply
+from app.client.replies import ScoreReply
+from app.client.retries import Answer, Call, Outcome, Pause, Request, retried
+from app.client.upload import Data, open_upload
 
 POLL_SECONDS = 0.5
 
 
-class Client(Connection[httpx.Client, httpx.BaseTransport]):
-    """Each method returns when the answer is there, or raises HowsureApiError. A context manager."""
+class AsyncClient(Connection[httpx.AsyncClient, httpx.AsyncBaseTransport]):
+    """`Client` for an event loop."""
 
-    def score(
+    async def score(
         self,
         images: Iterable[Image],
         model: str | None = None,
@@ -42,9 +42,10 @@ class Client(Connection[httpx.Client, httpx.BaseTransport]):
         `scores=["epistemic:exact"]` asks for a form, `exact_top` for that form of the most doubtful images alone. What
         does not fit into `budget_ms` milliseconds comes in a cheaper form; each score's `form` says which it is.
         """
-        return self._run(calls.score(read_images(images), model, scores, top_k, exact_top, budget_ms, sort))
+        files = await asyncio.to_thread(read_images, images)
+        return await self._run(calls.score(files, model, scores, top_k, exact_top, budget_ms, sort))
 
-    def embed(
+    async def embed(
         self,
         images: Iterable[Image],
         model: str | None = None,
@@ -56,9 +57,10 @@ class Client(Connection[httpx.Client, httpx.BaseTransport]):
         Where none are named it is the one that says how far to trust the embedding. `normalize` scales each embedding
         to length 1, so that a dot product is the cosine.
         """
-        return self._run(calls.embed(read_images(images), model, scores, normalize))
+        files = await asyncio.to_thread(read_images, images)
+        return await self._run(calls.embed(files, model, scores, normalize))
 
-    def score_prompts(
+    async def score_prompts(
         self,
         prompts: Iterable[Prompt],
         prefix: str | None = None,
@@ -76,29 +78,29 @@ class Client(Connection[httpx.Client, httpx.BaseTransport]):
         score by which the most uncertain come first. `answers` has the route's options of free answers: `max_tokens`,
         `stop`, `samples`, `temperature`, `seed`.
         """
-        return self._run(calls.score_prompts(prompts, prefix, model, scores, top_k, readout, sort, answers))
+        return await self._run(calls.score_prompts(prompts, prefix, model, scores, top_k, readout, sort, answers))
 
-    def models(self) -> tuple[ModelCard, ...]:
+    async def models(self) -> tuple[ModelCard, ...]:
         """Every model that has an active version."""
-        return self._run(calls.models())
+        return await self._run(calls.models())
 
-    def model(self, name: str) -> ModelCard:
+    async def model(self, name: str) -> ModelCard:
         """What a model is and how well calibrated."""
-        return self._run(calls.model(name))
+        return await self._run(calls.model(name))
 
-    def versions(self, name: str) -> Versions:
+    async def versions(self, name: str) -> Versions:
         """Every version of a model, and which served when."""
-        return self._run(calls.versions(name))
+        return await self._run(calls.versions(name))
 
-    def report(self, name: str, version: int) -> dict[str, Any]:
+    async def report(self, name: str, version: int) -> dict[str, Any]:
         """The whole evaluation report of a version."""
-        return self._run(calls.report(name, version))
+        return await self._run(calls.report(name, version))
 
-    def activate(self, name: str, version: int, reason: str = "") -> Activation:
+    async def activate(self, name: str, version: int, reason: str = "") -> Activation:
         """Make a version the one that serves. Needs a key with the scope admin where the server has keys."""
-        return self._run(calls.activate(name, version, reason))
+        return await self._run(calls.activate(name, version, reason))
 
-    def register(
+    async def register(
         self,
         model: str,
         kind: str,
@@ -112,34 +114,34 @@ class Client(Connection[httpx.Client, httpx.BaseTransport]):
 
         `network` says what a file of weights is of.
         """
-        return self._run(calls.register(model, kind, path, classes, network, hub))
+        return await self._run(calls.register(model, kind, path, classes, network, hub))
 
-    def add_dataset(self, data: Data, name: str | None = None) -> Dataset:
+    async def add_dataset(self, data: Data, name: str | None = None) -> Dataset:
         """Upload labelled data: a file, a folder (as a zip), or (file name, bytes). What is there already is found.
 
         Raises OSError for what cannot be read.
         """
-        upload = open_upload(data)
+        upload = await asyncio.to_thread(open_upload, data)
         with upload.file:
-            return self._run(job_calls.add_dataset(upload, name))
+            return await self._run(job_calls.add_dataset(upload, name))
 
-    def add_server_data(self, path: str, name: str | None = None) -> Dataset:
+    async def add_server_data(self, path: str, name: str | None = None) -> Dataset:
         """Use data where it lies, below the data root of the server's settings."""
-        return self._run(job_calls.add_server_data(path, name))
+        return await self._run(job_calls.add_server_data(path, name))
 
-    def datasets(self) -> tuple[Dataset, ...]:
+    async def datasets(self) -> tuple[Dataset, ...]:
         """Every dataset, newest first."""
-        return self._run(job_calls.datasets())
+        return await self._run(job_calls.datasets())
 
-    def dataset(self, dataset: str) -> Dataset:
+    async def dataset(self, dataset: str) -> Dataset:
         """What is in a dataset, and what was left out."""
-        return self._run(job_calls.dataset(dataset))
+        return await self._run(job_calls.dataset(dataset))
 
-    def delete_dataset(self, dataset: str) -> None:
+    async def delete_dataset(self, dataset: str) -> None:
         """Delete a dataset that no unfinished job uses."""
-        self._run(job_calls.delete_dataset(dataset))
+        await self._run(job_calls.delete_dataset(dataset))
 
-    def submit(
+    async def submit(
         self,
         type: str,
         model: str,
@@ -149,25 +151,25 @@ class Client(Connection[httpx.Client, httpx.BaseTransport]):
         idempotency_key: str | None = None,
     ) -> Job:
         """Queue a job. The same `idempotency_key` again gives the same job; without one each call gives another."""
-        return self._run(job_calls.submit(type, model, dataset, params, priority, idempotency_key))
+        return await self._run(job_calls.submit(type, model, dataset, params, priority, idempotency_key))
 
-    def jobs(self, model: str | None = None, state: str | None = None) -> tuple[Job, ...]:
+    async def jobs(self, model: str | None = None, state: str | None = None) -> tuple[Job, ...]:
         """Jobs, newest first: all, or those of a model or in a state."""
-        return self._run(job_calls.jobs(model, state))
+        return await self._run(job_calls.jobs(model, state))
 
-    def job(self, job: str) -> Job:
+    async def job(self, job: str) -> Job:
         """How far a job is, and what came of it."""
-        return self._run(job_calls.job(job))
+        return await self._run(job_calls.job(job))
 
-    def cancel(self, job: str) -> Job:
+    async def cancel(self, job: str) -> Job:
         """Cancel a job; one that runs is `cancelling` until its process has ended."""
-        return self._run(job_calls.cancel(job))
+        return await self._run(job_calls.cancel(job))
 
-    def log(self, job: str) -> str:
+    async def log(self, job: str) -> str:
         """What the job has to tell a person, a line an event."""
-        return self._run(job_calls.log(job))
+        return await self._run(job_calls.log(job))
 
-    def watch(self, job: str) -> Iterator[JobEvent]:
+    async def watch(self, job: str) -> AsyncGenerator[JobEvent, None]:
         """Events from the job's first one on until it is over, however often the connection or the server is lost.
 
         A server that stays away for `retry_seconds` raises HowsureConnectionError.
@@ -175,57 +177,59 @@ class Client(Connection[httpx.Client, httpx.BaseTransport]):
         following = Following(job, self.retry_seconds)
         while not following.over:
             try:
-                with self.http.stream(**self.arguments(following.request())) as response:
+                async with self.http.stream(**self.arguments(following.request())) as response:
                     outcome: Outcome = response
                     if not following.begin(response):
-                        response.read()
+                        await response.aread()
                     else:
-                        yield from filter(None, map(following.read, response.iter_lines()))
+                        async for line in response.aiter_lines():
+                            if event := following.read(line):
+                                yield event
             except httpx.RequestError as error:
                 outcome = error
-            time.sleep(following.end(outcome))
+            await asyncio.sleep(following.end(outcome))
 
-    def wait(self, job: str, timeout: float | None = None) -> Job:
+    async def wait(self, job: str, timeout: float | None = None) -> Job:
         """The job once it is over. Raises TimeoutError when it is not within `timeout` seconds; it goes on then."""
         deadline = math.inf if timeout is None else time.monotonic() + timeout
-        while not (found := self.job(job)).over:
+        while not (found := await self.job(job)).over:
             if (left := deadline - time.monotonic()) <= 0:
                 raise TimeoutError(f"job {job} is {found.state} after {timeout:g} s: wait longer, or cancel it")
-            time.sleep(min(POLL_SECONDS, left))
+            await asyncio.sleep(min(POLL_SECONDS, left))
         return found
 
-    def ready(self) -> Readiness:
+    async def ready(self) -> Readiness:
         """One look, without retries."""
-        return self._run(calls.ready(), retry_seconds=0)
+        return await self._run(calls.ready(), retry_seconds=0)
 
-    def close(self) -> None:
-        self.http.close()
+    async def close(self) -> None:
+        await self.http.aclose()
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
-    def _open(self, **options: Any) -> httpx.Client:
-        return httpx.Client(**options)
+    def _open(self, **options: Any) -> httpx.AsyncClient:
+        return httpx.AsyncClient(**options)
 
-    def _run(self, call: Call[Answer], retry_seconds: float | None = None) -> Answer:
+    async def _run(self, call: Call[Answer], retry_seconds: float | None = None) -> Answer:
         steps = retried(call, self.retry_seconds if retry_seconds is None else retry_seconds)
         step = next(steps)
         try:
             while True:
                 if isinstance(step, Pause):
-                    time.sleep(step.seconds)
+                    await asyncio.sleep(step.seconds)
                     step = next(steps)
                 else:
-                    step = steps.send(self._send(step))
+                    step = steps.send(await self._send(step))
         except StopIteration as stop:
             answer: Answer = stop.value
             return answer
 
-    def _send(self, request: Request) -> Outcome:
+    async def _send(self, request: Request) -> Outcome:
         try:
-            return self.http.request(**self.arguments(request))
+            return await self.http.request(**self.arguments(request))
         except httpx.RequestError as error:
             return error

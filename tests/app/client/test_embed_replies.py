@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from app.client import EmbeddedImage, FailedImage, HowsureConnectionError
-from app.client_embed_replies import parse_embeddings
+from app.client.embed_replies import parse_embeddings
 from tests.fixtures.images import image_file
 
 IMAGES = [("bad.jpg", b"no image"), ("1.jpg", image_file(1)), ("2.jpg", image_file(2))]

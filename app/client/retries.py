@@ -14,7 +14,7 @@ from typing import IO, Any, TypeVar
 
 import httpx
 
-from app.client_replies import HowsureApiError, HowsureConnectionError, Problem, parse_problem
+from app.client.replies import HowsureApiError, HowsureConnectionError, Problem, parse_problem
 
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 30.0

@@ -7,8 +7,8 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
-from app.client_replies import HowsureConnectionError, Problem
-from app.client_retries import Request
+from app.client.replies import HowsureConnectionError, Problem
+from app.client.retries import Request
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 CONNECT_SECONDS = 5.0

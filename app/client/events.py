@@ -10,9 +10,9 @@ import time
 
 import httpx
 
-from app import client_job_calls as calls
-from app.client_job_replies import OVER, JobEvent
-from app.client_retries import (
+from app.client import job_calls as calls
+from app.client.job_replies import OVER, JobEvent
+from app.client.retries import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
     NOT_AS_EXPECTED,

@@ -1,10 +1,10 @@
-"""What the HTTP interface answers about datasets and jobs, as typed values. See `client_replies.py`."""
+"""What the HTTP interface answers about datasets and jobs, as typed values. See `replies.py`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.client_replies import pick
+from app.client.replies import pick
 
 OVER = frozenset({"cancelled", "succeeded", "failed"})
 

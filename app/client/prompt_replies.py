@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.client_replies import Problem, TopClass, Uncertainty, parse_problem, parse_uncertainty, pick
+from app.client.replies import Problem, TopClass, Uncertainty, parse_problem, parse_uncertainty, pick
 
 
 @dataclass(frozen=True, slots=True)

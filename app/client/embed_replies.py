@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.client_replies import FailedImage, Uncertainty, parse_failed, parse_uncertainty, pick
+from app.client.replies import FailedImage, Uncertainty, parse_failed, parse_uncertainty, pick
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What the clients ask of models and scores, and how they read the replies; no input or output happens here.
 
 Each may be sent twice: all but two change nothing, what is active already is not activated again, and an equal network
-keeps its version. `client_job_calls.py` has those of datasets and jobs, `client_retries.py` says what a call is.
+keeps its version. `job_calls.py` has those of datasets and jobs, `retries.py` says what a call is.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from app.client_embed_replies import EmbedReply, parse_embeddings
-from app.client_model_replies import (
+from app.client.embed_replies import EmbedReply, parse_embeddings
+from app.client.model_replies import (
     Activation,
     ModelCard,
     Readiness,
@@ -23,9 +23,9 @@ from app.client_model_replies import (
     parse_registration,
     parse_versions,
 )
-from app.client_prompt_replies import PromptsReply, parse_prompts
-from app.client_replies import ScoreReply, parse_scores
-from app.client_retries import Call, Request
+from app.client.prompt_replies import PromptsReply, parse_prompts
+from app.client.replies import ScoreReply, parse_scores
+from app.client.retries import Call, Request
 
 PAGE = 100
 REGISTRATION_SECONDS = 600.0  # a language model is fetched and converted meanwhile

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.client_replies import pick
+from app.client.replies import pick
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ def test_a_missing_file_is_said_before_anything_is_sent(ask, scripted, tmp_path)
 
 
 def test_an_upload_may_take_longer_than_other_requests(ask, scripted, monkeypatch):
-    monkeypatch.setattr("app.client_job_calls.CHECK_SECONDS", 5.0)
+    monkeypatch.setattr("app.client.job_calls.CHECK_SECONDS", 5.0)
     slow = scripted((201, {}, DATASET), delay=0.5)
     assert ask(slow.url, "add_dataset", ("a.csv", b""), client={"timeout": 0.1}).id == DATASET["id"]
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import IO, Any
 from urllib.parse import quote
 
-from app.client_calls import pages
-from app.client_job_replies import Dataset, Job, parse_dataset, parse_job
-from app.client_retries import Call, Request
+from app.client.calls import pages
+from app.client.job_replies import Dataset, Job, parse_dataset, parse_job
+from app.client.retries import Call, Request
 
 # A server looks at every row of new data before it answers, by default for at most ten minutes.
 CHECK_SECONDS = 660.0

@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from app.client_upload import open_upload
+from app.client.upload import open_upload
 
 
 @pytest.fixture

@@ -141,8 +141,8 @@ def test_a_page_is_not_taken_for_a_log(ask, scripted):
 
 
 def test_wait_returns_the_job_once_it_is_over(ask, scripted, monkeypatch):
-    for client in ("blocking", "async"):
-        monkeypatch.setattr(f"app.client_{client}.POLL_SECONDS", 0.02)
+    for module in ("blocking", "asynchronous"):
+        monkeypatch.setattr(f"app.client.{module}.POLL_SECONDS", 0.02)
     there = scripted((200, {}, JOB), (200, {}, JOB | {"state": "running"}), (200, {}, SUCCEEDED))
     assert ask(there.url, "wait", "job_1").state == "succeeded"
     assert len(there.asked) == 3

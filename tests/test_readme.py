@@ -55,7 +55,7 @@ def language_rows() -> list[str]:
     """What the language model reads on each set, beside one temperature for all sets."""
     rows = []
     for found in report_of(LANGUAGE_MODEL)["evaluations"]:
-        if found["role"] == "report":
+        if found["role"] == "report" and found["precision"] == "bfloat16":
             before, after = found["before"], found["after"]
             one = found["compared"]["temperature"]
             rows.append(
@@ -79,7 +79,7 @@ def token_rows() -> list[str]:
         f" | {before['ece']:.3f} → {after['ece']:.3f} ({after['ece_floor']:.3f})"
         f" | {before['nll']:.2f} → {after['nll']:.2f} |"
         for found in report_of(LANGUAGE_MODEL)["tokens"]["evaluations"]
-        if found["role"] == "report"
+        if found["role"] == "report" and found["precision"] == "bfloat16"
         for before, after in [(found["before"], found["after"])]
     ]
 

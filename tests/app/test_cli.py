@@ -176,7 +176,7 @@ def test_score_of_a_folder_without_images(howsure, tmp_path):
 
 def test_score_without_a_server_happens_in_this_process(process, server):
     # What only a server that listens needs is not asked for here.
-    settings = {"HOWSURE_API_KEYS": f"a:score:{64 * '0'}", "HOWSURE_HOST": "0.0.0.0"}
+    settings = {"HOWSURE_API_KEYS": f"a:score:{64 * '0'}", "HOWSURE_HOST": "0.0.0.0", "HOWSURE_MAX_BATCH": "1"}
     done = process("-c", NO_SERVER, "score", "--json", ASSETS / "chelsea.jpg", "pyproject.toml", **settings)
     assert done.returncode == 1, done.stderr
     scored, failed = json.loads(done.stdout)["data"]

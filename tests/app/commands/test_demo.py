@@ -18,6 +18,7 @@ def demo(session_store, server):  # the server has filled the store
         environment |= {
             "HOWSURE_STORE": str(session_store),
             "HOWSURE_SHIPPED": "efficientnet-lite0",
+            "HOWSURE_MAX_BATCH": "2",
             "COLUMNS": "80",
         } | env
         command = [sys.executable, "-m", "app.cli", "demo"]

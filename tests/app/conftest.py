@@ -104,7 +104,7 @@ def locked_server(tmp_path_factory, session_store, server, keys):
     server = launch(
         tmp_path_factory.mktemp("locked") / "server.log",
         HOWSURE_STORE=session_store,
-        HOWSURE_MAX_BATCH=4,
+        HOWSURE_MAX_BATCH=1,
         HOWSURE_API_KEYS=",".join(str(key) for key, _ in keys.values()),
     )
     server.wait_until_ready()

@@ -61,7 +61,7 @@ def probe(photo):
 
 
 def test_ten_times_the_load(start_server, load, finish, probe, photo, say):
-    server = start_server(HOWSURE_QUEUE_ITEMS=QUEUE, HOWSURE_MAX_ITEMS=QUEUE)
+    server = start_server(HOWSURE_QUEUE_ITEMS=QUEUE, HOWSURE_MAX_ITEMS=QUEUE, HOWSURE_MAX_BATCH=8)
     finish(load(server, clients=CLIENTS, seconds=3))
     peak = finish(load(server, clients=CLIENTS, seconds=8))
     most = peak["requests_per_second"]

@@ -12,7 +12,7 @@ from tests.fixtures.wire import connect, read_response, score_request
 
 
 def test_requests_in_flight_are_answered(start_server):
-    server = start_server(HOWSURE_MAX_BATCH=4)
+    server = start_server()
     images = [image_file(seed, size=(800, 800)) for seed in range(4)]
     with ExitStack() as stack:
         connections = [stack.enter_context(closing(connect(server))) for _ in range(30)]
@@ -39,7 +39,7 @@ def wait_until_received(server, items):
 
 
 def test_not_ready_but_serving_until_a_second_signal(start_server, photo):
-    server = start_server(HOWSURE_MAX_BATCH=4, HOWSURE_UNREADY_SECONDS=120)
+    server = start_server(HOWSURE_UNREADY_SECONDS=120)
     server.process.send_signal(signal.SIGTERM)
     deadline = time.monotonic() + 5
     while (ready := httpx.get(f"{server.url}/readyz")).status_code == 200 and time.monotonic() < deadline:

@@ -18,6 +18,7 @@ PARAMS = SMALL | {"epochs": EPOCHS, "promote": False}
 def client(start_server, tiny_store, tmp_path):
     settings = {
         "HOWSURE_STORE": tiny_store.root,
+        "HOWSURE_SHIPPED": "",
         "HOWSURE_WORKER": "true",
         "HOWSURE_THREADS": 1,
         "HOWSURE_WORKER_DEAD_SECONDS": 2,

@@ -14,7 +14,7 @@ from models.core.golden import Golden
 from models.core.store import CheckpointStore
 from tests.fixtures.metrics import read_metrics
 from tests.fixtures.problems import check_problem
-from tests.fixtures.recalibrated import networks_of, recalibrated
+from tests.fixtures.recalibrated import in_float32, networks_of, recalibrated
 from tests.fixtures.server import launch
 
 MODEL = "efficientnet-lite0"
@@ -28,7 +28,7 @@ def store(tmp_path_factory, shipped_store):
     root = tmp_path_factory.mktemp("activation") / "store"
     shutil.copytree(shipped_store.root, root)
     store = CheckpointStore(root)
-    first = store.read(MODEL, 1)
+    first = in_float32(store.read(MODEL, 1))
     sharper = recalibrated(first, networks_of(store, first.manifest), 0.5)
     wrong = replace(sharper, golden=Golden(first.golden.seeds, first.golden.rows))
     damaged = replace(sharper, manifest=replace(sharper.manifest, code_version="damaged"))
@@ -42,6 +42,7 @@ def servers(tmp_path_factory, store, keys):
     """One with keys and one without, each looking at the store by itself."""
     folder = tmp_path_factory.mktemp("servers")
     settings = {"HOWSURE_STORE": store.root, "HOWSURE_MAX_BATCH": 1, "HOWSURE_RELOAD_SECONDS": 0.1}
+    settings["HOWSURE_PRECISION"] = "float32"
     locked = launch(folder / "locked.log", HOWSURE_API_KEYS=",".join(str(key) for key, _ in keys.values()), **settings)
     opened = launch(folder / "opened.log", HOWSURE_DEFAULT_MODEL=MODEL, **settings)
     for server in (locked, opened):

@@ -39,6 +39,7 @@ def own(tiny, digit_archive, tmp_path_factory):
     put_into_cache(folder / "hub", "own/timm", folder / "safe")
     put_into_cache(folder / "hub", "own/pickled", root / "folder")
     environment = {"HOWSURE_STORE": store.root, "HOWSURE_DATA_ROOT": root, "HOWSURE_WORKER": "true"}
+    environment |= {"HOWSURE_SHIPPED": "", "HOWSURE_MAX_BATCH": 2}
     environment |= {"HOWSURE_HUB": "true", "HF_HUB_CACHE": folder / "hub", "HF_HUB_OFFLINE": "1"}
     server = launch(folder / "server.log", **environment)
     try:

@@ -38,8 +38,8 @@ def until(condition, seconds=20):
 
 
 def test_from_a_file_to_a_new_version_that_serves(howsure, start_server, tiny_store, digit_archive):
-    settings = {"HOWSURE_STORE": tiny_store.root, "HOWSURE_WORKER": "true", "HOWSURE_RELOAD_SECONDS": 0.1}
-    server = start_server(**settings)
+    settings = {"HOWSURE_SHIPPED": "", "HOWSURE_WORKER": "true", "HOWSURE_RELOAD_SECONDS": 0.1}
+    server = start_server(HOWSURE_STORE=tiny_store.root, **settings)
     added = howsure(server.url, "datasets", "add", digit_archive.path, "--name", "ten digits")
     assert added.exit_code == 0, added.stderr
     assert "120 good" in added.stdout
@@ -73,7 +73,6 @@ def test_from_a_file_to_a_new_version_that_serves(howsure, start_server, tiny_st
     wrong = howsure(server.url, *command, "--param", "speed=1", "--dataset", dataset)
     assert wrong.exit_code == 1
     assert "params/speed: Extra inputs are not permitted" in wrong.stderr
-    assert "say which model" in howsure(server.url, "jobs", "submit", "evaluate", "--dataset", dataset).stderr
     assert howsure(server.url, "datasets", "remove", dataset).stdout == f"{dataset} is deleted\n"
 
 
@@ -97,6 +96,13 @@ def test_the_only_model_need_not_be_named(howsure, scripted):
     done = howsure(there.url, "jobs", "submit", "evaluate", "--dataset", "ds_1", "--json")
     assert json.loads(done.stdout) == JOB
     assert json.loads(there.asked[-1].body)["model"] == "m"
+
+
+def test_of_several_models_one_is_to_be_named(howsure, scripted):
+    there = scripted(READY, models("m", "n"))
+    done = howsure(there.url, "jobs", "submit", "evaluate", "--dataset", "ds_1")
+    assert "say which model" in done.stderr
+    assert {asked.method for asked in there.asked} == {"GET"}
 
 
 @pytest.mark.parametrize(("state", "status"), [("succeeded", 0), ("failed", 1), ("cancelled", 3)])

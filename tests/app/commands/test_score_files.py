@@ -7,7 +7,7 @@ import pytest
 from app.client import AsyncClient, HowsureApiError
 from app.commands import score_files
 from tests.fixtures.images import image_file
-from tests.fixtures.server import ASSETS
+from tests.fixtures.server import ASSETS, CATS
 
 
 @pytest.fixture
@@ -64,7 +64,9 @@ def test_several_requests_read_like_one(score, server, folder, monkeypatch):
     good = [ASSETS / "coffee.jpg", ASSETS / "chelsea.jpg"]
     reply = score(server.url, [*good, *bad, root / "alone.jpg"], scores=["entropy"], top_k=1)
     assert [item.input for item in reply.items] == [str(file) for file in (*good, *bad, root / "alone.jpg")]
-    assert [item.label for item in reply.scored] == ["espresso", "Egyptian cat"]
+    coffee, cat = reply.scored
+    assert coffee.label == "espresso"
+    assert cat.label in CATS
     assert {item.error.code for item in reply.failed} == {"image_format_unsupported"}
     assert reply.raw["usage"] == {"items": 5, "scored": 2, "failed": 3}
     assert reply.raw.keys() == {"object", "model", "version", "data", "usage"}

@@ -29,7 +29,7 @@ ASKED = {"model": None, "scores": None, "top_k": 1}
 
 @pytest.fixture(scope="module")
 def catalog(server, session_store):
-    catalog = Catalog(Settings(store=session_store))
+    catalog = Catalog(Settings(store=session_store, max_batch=1))
     catalog.load()
     return catalog
 
@@ -103,7 +103,7 @@ async def test_room_is_given_back_whatever_happens(start_scorer):
 
 async def test_not_ready_before_the_models_are_loaded(start_scorer, session_store):
     with pytest.raises(NotReadyError, match="loading"):
-        await start_scorer(Catalog(Settings(store=session_store))).score([GOOD], **ASKED, timings={})
+        await start_scorer(Catalog(Settings(store=session_store, max_batch=1))).score([GOOD], **ASKED, timings={})
 
 
 async def test_time_is_limited(start_scorer):

@@ -29,5 +29,7 @@ def most_uncertain_first(scores: Sequence[Doubt | None]) -> list[int]:
 
 
 def _mixed(score: Doubt) -> tuple[float, ...]:
-    # Only an exact form may lack its percentile, and within a request the most doubtful items have that form first.
-    return (1.0 if score.percentile is None else score.percentile, score.value)
+    if score.percentile is not None:
+        return (score.percentile, score.value)
+    # Within a request the most doubtful items have the exact form first. Of others without one nothing can be said.
+    return (1.0 if score.form == "exact" else -1.0, score.value)

@@ -34,7 +34,7 @@ class PromptWork:
     task: str | None
     scores: tuple[str, ...]
     top_k: int
-    cheap: bool = False  # scores of gradients by their last layer
+    cheap: bool  # scores of gradients by their last layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +57,15 @@ class PromptPredictor:
         self.calibration = calibration_summary(manifest.report, pipeline.language.precision)
 
     def predict(self, batch: Sequence[PromptWork], cores: int) -> list[PromptPrediction]:
-        """All of one readout and equally cheap, what they have in common computed once, on so many cores of a CPU."""
+        """All of one readout, what they have in common computed once, on so many cores of a CPU."""
         use_cores(cores)
+        readout, top_k = batch[0].readout, max(work.top_k for work in batch)
         scores = [name for name in self.pipeline.scores if any(name in work.scores for work in batch)]
-        found = self.pipeline.answer(
-            [work.item for work in batch],
-            batch[0].readout,
-            [work.task for work in batch],
-            scores,
-            max(work.top_k for work in batch),
-            cheap=batch[0].cheap,
-        )
-        return [self._prediction(found, row, work) for row, work in enumerate(batch)]
+        kinds = {work.cheap for work in batch}
+        items, tasks = [work.item for work in batch], [work.task for work in batch]
+        reading = self.pipeline.read(items, readout, tasks, gradients=False in kinds)
+        found = {cheap: self.pipeline.answer_reading(reading, readout, scores, top_k, cheap=cheap) for cheap in kinds}
+        return [self._prediction(found[work.cheap], row, work) for row, work in enumerate(batch)]
 
     def _prediction(self, found: PromptAnswers, row: int, work: PromptWork) -> PromptPrediction:
         answers = found.answers
@@ -90,7 +87,8 @@ class PromptPredictor:
         percentile = float(percentiles[row])
         note = None
         if math.isnan(percentile):
-            note = f"percentiles are of choices read as {self.pipeline.prompts.readout}"
+            missing = "percentiles and the fast form" if Form.FAST in self.forms[name] else "percentiles"
+            note = f"{missing} are of choices read as {self.pipeline.prompts.readout}"
         kind = self.pipeline.scores[name].score.kind.value
         form = Form(found.answers.forms[name]) if self.forms[name] else None
         return ScoreValue(float(values[row]), None if note else percentile, kind, form, note)

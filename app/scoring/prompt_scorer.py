@@ -69,7 +69,7 @@ class PromptScorer:
         self.readers = ThreadPoolExecutor(max(2, settings.cores), thread_name_prefix="howsure-read")
         self.batcher: Batcher[PromptWork, PromptPrediction] = Batcher(
             run=self._predict,
-            group=lambda work: (work.predictor, work.readout, work.cheap),
+            group=lambda work: (work.predictor, work.readout),
             max_batch=settings.max_items,
             max_wait=settings.max_wait_ms / 1000,
             capacity=settings.queue_items,

@@ -20,6 +20,7 @@ from models.checkpoints.reference_sets import Answered, answered_rows
 from models.checkpoints.shipped import FOLDER
 from models.core.checkpoint import Version, read_version, write_version
 from models.core.device import use_cores
+from models.core.errors import CheckpointError
 from models.core.manifest import BackboneRecord
 from models.core.prompt_spec import PromptSpec, Readout
 from models.core.store import CheckpointStore
@@ -74,6 +75,8 @@ def build(data: Path, work: Path, folder: Path, precision: str) -> None:
     """
     use_cores(1)  # the number of threads decides the order of sums
     begun = None if precision == FIRST else read_version(folder)
+    if begun is not None and precision in begun.manifest.precisions:
+        raise CheckpointError(f"{folder} has {precision} already: build {FIRST} first, which begins the version anew")
     store = CheckpointStore(work / "store")
     sha256 = add_packaged_language(store, ORIGIN, FOLDER / "weights" / NAME)
     base = unfitted_language(store, BackboneRecord(KIND, NAME, {}, sha256, ORIGIN), (precision,))

@@ -4,6 +4,7 @@ In the last block only attention mixes tokens. What comes after it, the output p
 final norm, acts on each token alone, so it can be run again for the token that is read, without those before it.
 """
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -64,8 +65,14 @@ class TailWatch:
     def __init__(self, network: Any, projection: nn.Module) -> None:
         self._network = network
         self._open = threading.local()
-        projection.register_forward_pre_hook(self._keeper("attended"), with_kwargs=True)
-        anatomy.blocks(network)[-1].register_forward_pre_hook(self._keeper("residual"), with_kwargs=True)
+        read = {"attended": projection, "residual": anatomy.blocks(network)[-1]}
+        self._hooks = [
+            module.register_forward_pre_hook(self._keeper(name), with_kwargs=True) for name, module in read.items()
+        ]
+
+    def remove(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
 
     def states_at(self, tree: TokenTree, nodes: Nodes, budget: int = BUDGET) -> tuple[Tensor, TailReads]:
         """What the unembedding reads at R distinct nodes in ascending order (R, D), and what the tail read there."""
@@ -89,7 +96,7 @@ class TailWatch:
         def keep(_: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
             seen = getattr(self._open, "seen", None)
             if seen is not None:
-                seen[name] = inputs[0] if inputs else named["hidden_states"]
+                seen[name] = inputs[0] if inputs else next(iter(named.values()))
 
         return keep
 
@@ -107,12 +114,21 @@ def block_tail(network: Any) -> tuple[BlockTail, TailWatch, TailReads]:
     tree = token_tree([[token % network.config.vocab_size for token in PROBE[-1]]])
     states, reads = watch.states_at(tree, tree.paths[0])
     tails = [BlockTail(network, projections[0], norm, parallel) for norm, parallel in product(norms, (False, True))]
-    with torch.inference_mode():
-        apart = [float((tail(reads) - states).abs().max()) for tail in tails]
+    apart = [_distance(tail, reads, states) for tail in tails]
     tolerance = OF_BFLOAT16 if network.dtype == torch.bfloat16 else TOLERANCE
     if min(apart) > tolerance * float(states.abs().max()):
+        watch.remove()
         raise UnsupportedError(f"{network.config.model_type}: its last block computes something else than is known")
     return tails[apart.index(min(apart))], watch, reads
+
+
+def _distance(tail: BlockTail, reads: TailReads, states: Tensor) -> float:
+    """Infinite for one that does not take rows of single tokens, as a mixture of experts may not."""
+    with torch.inference_mode():
+        try:
+            return float((tail(reads) - states).abs().max())
+        except (TypeError, ValueError, RuntimeError, IndexError):
+            return math.inf
 
 
 def _submodules(block: nn.Module, names: Sequence[str]) -> list[nn.Module]:

@@ -91,7 +91,8 @@ class LanguagePipeline(Answering):
         that cannot be read so, and UnknownNameError for a score that is not there.
         """
         fast = not cheap and any(name in scores for name in self.fast_scores)
-        return self.answer_reading(self.read(items, readout, tasks, gradients=fast), readout, scores, top_k)
+        reading = self.read(items, readout, tasks, gradients=fast)
+        return self.answer_reading(reading, readout, scores, top_k, cheap=cheap)
 
     def read(
         self,
@@ -108,11 +109,17 @@ class LanguagePipeline(Answering):
 
     @torch.inference_mode()
     def answer_reading(
-        self, reading: Reading, readout: Readout, scores: Collection[str] = (), top_k: int = 1
+        self,
+        reading: Reading,
+        readout: Readout,
+        scores: Collection[str] = (),
+        top_k: int = 1,
+        *,
+        cheap: bool = False,
     ) -> PromptAnswers:
         """As `answer`, from a reading that was made before."""
         fits = readout is self.prompts.readout
-        if not self.fast_scores:
+        if cheap or not self.fast_scores:
             reading = replace(reading, outputs=replace(reading.outputs, gradients=None))
         if fits and self.prompt_calibrator is not None:
             outputs = self.prompt_calibrator.transform(reading)
@@ -183,7 +190,13 @@ def assemble_language(
     scores = {
         name: stored_score(version, name, language.precision, dimensions, language.device) for name in manifest.scores
     }
-    return LanguagePipeline(language, prompts, fitted, scores, golden)
+    pipeline = LanguagePipeline(language, prompts, fitted, scores, golden)
+    if pipeline.fast_scores and language.gradients is None:
+        raise CheckpointError(
+            f"the version was fitted on gradients of its last layers, which are not known here of"
+            f" {language.network.config.model_type}: calibrate it again, or serve it by the release that made it"
+        )
+    return pipeline
 
 
 def language_dimensions(language: CausalLM) -> Dimensions:

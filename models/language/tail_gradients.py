@@ -1,8 +1,9 @@
 """Gradients of a language model's last layers: those of its last block after the attention, and the unembedding.
 
 sum_c p_c ||grad log p_c||^2 over the choices c of an item, a backward pass a choice through one block at one token: no
-estimate, and little beside the forward pass over the prompt. Gradients of those layers through other tokens are 0. That
-the sum stops at the last block's attention, in front of which tokens mix, is ours.
+estimate, and little beside the forward pass over the prompt. These layers have no gradients through other tokens; what
+a tied unembedding does as the embedding is left out. That the sum stops at the last block's attention, in front of
+which tokens mix, is ours.
 """
 
 from collections.abc import Sequence
@@ -43,7 +44,10 @@ class TailGradients:
         return self._watch.states_at(tree, nodes, budget)
 
     def of_choices(self, reads: TailReads, outputs: ModelOutputs, tokens: Sequence[tuple[int, ...]]) -> LayerGradients:
-        """For N items whose prompts end where `reads` (N rows) are of, with the tokens that each may choose from."""
+        """For N items whose prompts end where `reads` (N rows) are of, with the tokens that each may choose from.
+
+        Not for inference mode, in which nothing can be sent back.
+        """
         probabilities = outputs.log_probabilities().exp()
         weights = self._choice_weights(tokens)
         mean = torch.einsum("nc,ncd->nd", probabilities, weights)

@@ -32,5 +32,10 @@ def test_values_of_two_forms_are_not_compared():
     assert most_uncertain_first([fast(900.0, 0.2), exact(3.0, 0.9), fast(800.0, 0.1), None]) == [1, 0, 2, 3]
 
 
+def test_a_value_of_another_form_without_percentile_is_after_those_that_have_one():
+    last_layer = Uncertainty(9.0, None, "epistemic", "last_layer")
+    assert most_uncertain_first([last_layer, fast(0.1, 0.0), fast(0.2, 0.3), None]) == [2, 1, 0, 3]
+
+
 def test_an_exact_value_without_percentile_is_before_the_fast_ones_that_it_was_chosen_from():
     assert most_uncertain_first([fast(900.0, 0.9), exact(3.0, None), exact(4.0, None)]) == [2, 1, 0]

@@ -3,6 +3,7 @@
 Readings lie in the job's folder, chunk by chunk, so that a job that was ended goes on where it was.
 """
 
+import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -96,6 +97,7 @@ class PromptBench:
         """The base version, loaded; only the last precision that was asked for is held."""
         if self._serves is None or self._serves.language.precision != precision:
             self._serves = None
+            gc.collect()  # the hooks of a network's gradients lead back to it
             folder = self.bench.store.language_folder(self.version.manifest.backbone.sha256)
             language = load_causal_lm(folder, self.bench.device, precision)
             self._serves = assemble_language(language, self.version)

@@ -15,7 +15,7 @@ from models.core.prompt_spec import PromptSpec
 from models.training.loss_rank_version import NAME as LOSS_RANK
 from models.training.prompts.token_version import TOKENS
 
-SAME = ("backbone", "calibrator", "scores", "data", "seeds")  # of both manifests
+SAME = ("backbone", "calibrator", "scores", "data", "seeds", "code_version")  # of both manifests
 
 
 def with_more_precisions(version: Version, more: Version) -> Version:

@@ -1,15 +1,16 @@
 """The epistemic score of prompts in the form that a request asks for, and what a reply says of it."""
 
+import numpy as np
 import pytest
 import torch
 
 from app.errors import InvalidError
 from app.scoring.asked import Form
 from app.scoring.prompt_intake import PromptInput
-from app.scoring.prompt_predictor import PromptPredictor
+from app.scoring.prompt_predictor import PromptPredictor, PromptWork
 from models.answers import LAST_LAYER
 from models.core.prompt_spec import PromptSpec, Readout
-from models.language.continuations import ChoiceItem
+from models.language.continuations import ChoiceItem, encoded
 from models.language.pipeline import LanguagePipeline, language_dimensions
 from models.language.reading import read_items
 from models.training.prompts.version import reference_on
@@ -48,6 +49,24 @@ async def test_the_form_is_the_one_asked_for(start_prompt_scorer, ask_prompts, p
         assert found.form is (Form.LAST_LAYER if cheap else Form.FAST)
         assert found.value == pytest.approx(value, rel=1e-3)
         assert found.percentile == pytest.approx(float(reference.percentile(torch.tensor([found.value]))[0]))
+
+
+async def test_both_forms_and_neither_share_a_batch(predictor):
+    asked = [((NAME,), False), ((NAME,), True), (("entropy",), True)]
+    shared = {"tokens": 1, "prompt": np.zeros(1, np.int64), "readout": Readout.NEXT_TOKEN, "task": None, "top_k": 1}
+    works = [
+        PromptWork(predictor, encoded(predictor.pipeline.language, item), scores=scores, cheap=cheap, **shared)
+        for item, (scores, cheap) in zip(ITEMS, asked, strict=True)
+    ]
+    found = [each.prediction.uncertainty for each in predictor.predict(works, cores=1)]
+    assert [{name: score.form for name, score in each.items()} for each in found] == [
+        {NAME: Form.FAST},
+        {NAME: Form.LAST_LAYER},
+        {"entropy": None},
+    ]
+    for row, cheap in ((0, False), (1, True)):
+        alone = predictor.pipeline.answer([ITEMS[row]], Readout.NEXT_TOKEN, scores=[NAME], cheap=cheap).answers
+        assert found[row][NAME].value == pytest.approx(alone.scores[NAME][0][0], rel=1e-3)
 
 
 async def test_choices_that_are_read_as_texts_say_so(start_prompt_scorer, ask_prompts, predictor):

@@ -71,7 +71,7 @@ def cost(model: CausalLM, chosen: Asked) -> tuple[ModelOutputs, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=DEFAULT)
-    parser.add_argument("--precision", choices=list(PRECISIONS), default="bfloat16")
+    parser.add_argument("--precision", choices=list(PRECISIONS), default="float32")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     torch.set_num_threads(1)

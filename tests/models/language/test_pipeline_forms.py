@@ -2,18 +2,21 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from models.answers import FAST, LAST_LAYER
+from models.core.checkpoint import Version
+from models.core.errors import CheckpointError
 from models.core.golden import GOLDEN_SEEDS
 from models.core.prompt_spec import PromptSpec, Readout
 from models.language.calibrators import DIRECTION, prompt_calibrator
 from models.language.choices import score_next_token
 from models.language.continuations import ChoiceItem
-from models.language.pipeline import LanguagePipeline, language_dimensions
+from models.language.pipeline import LanguagePipeline, assemble_language, language_dimensions
 from models.language.reading import ResidualStep, read_items
 from models.training.prompts.version import reference_on
 from models.uncertainty import score
@@ -84,8 +87,18 @@ def test_under_a_step_of_the_residual_stream_the_form_is_that_of_the_last_layer(
     assert values == expected(tiny, LAST_LAYER)
 
 
-def test_a_model_without_known_gradients_is_served_by_its_last_layer(tiny):
+def test_a_model_without_known_gradients_is_fitted_by_its_last_layer(tiny):
     blind = replace(tiny, gradients=None)
     form, values, _ = asked(pipeline(blind, gradients=True))
     assert form == LAST_LAYER
     assert values == expected(tiny, LAST_LAYER)
+
+
+def test_a_version_of_gradients_that_are_not_known_here_is_refused(tiny):
+    scored = pipeline(tiny, gradients=True).scores[NAME]
+    tensors = {f"float32.scores.{NAME}.{name}": value for name, value in scored.state().items()}
+    manifest = SimpleNamespace(prompts=PromptSpec(Readout.NEXT_TOKEN), calibrator=None, scores=(NAME,))
+    version = Version(manifest, tensors, None)
+    assert assemble_language(tiny, version).fast_scores == (NAME,)
+    with pytest.raises(CheckpointError, match="not known here of llama: calibrate it again"):
+        assemble_language(replace(tiny, gradients=None), version)

@@ -1,6 +1,6 @@
 """Gradients of the last layers against automatic differentiation of the whole network, a question at a time."""
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -15,14 +15,16 @@ from transformers import (
     PhiForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
 )
 
 from models.core.errors import UnsupportedError
+from models.gradients.last_layer import last_layer_energy
 from models.language.causal_lm import CausalLM, load_causal_lm
 from models.language.choices import score_next_token
 from models.language.continuations import ChoiceItem
 from models.language.conversion import convert
-from models.language.next_token import next_token_questions
 from models.language.tail_gradients import TailGradients
 from tests.models.language.tiny_model import save_model, tiny_network, tiny_tokenizer
 from tests.oracles.gradients import class_norms
@@ -57,9 +59,9 @@ ITEMS = [
 ]
 
 
-def loaded(network, tokenizer=None):
+def loaded(make, tokenizer=None):
     torch.manual_seed(0)
-    ready = network.double().eval().requires_grad_(False)
+    ready = make().double().eval().requires_grad_(False)
     return CausalLM(ready, tokenizer or tiny_tokenizer(), torch.device("cpu"), "float64", TailGradients(ready))
 
 
@@ -95,7 +97,7 @@ def slow_energies(model, item, names):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_they_are_those_of_the_whole_network(name):
-    model = loaded(NETWORKS[name]())
+    model = loaded(NETWORKS[name])
     found = score_next_token(model, ITEMS, gradients=True).gradients
     assert found.energies.shape == (3, len(LAST[name]) + 1)
     assert model.gradients.depth == len(LAST[name]) + 1
@@ -103,6 +105,9 @@ def test_they_are_those_of_the_whole_network(name):
         expected = slow_energies(model, item, LAST[name])
         # The probabilities are float32, as they are served.
         assert found.energies[row, :-1].double() == pytest.approx(expected, rel=1e-5)
+    outputs = score_next_token(model, ITEMS)
+    last = last_layer_energy(outputs.log_probabilities().exp(), outputs.features)
+    assert found.energies[:, -1] == pytest.approx(last, rel=1e-4)
 
 
 @pytest.mark.parametrize("budget", [1, 4, 256])
@@ -122,24 +127,31 @@ def test_answers_are_the_same_with_and_without_them(tiny):
 
 
 def test_threads_that_share_a_network_do_not_see_each_other(tiny):
-    questions = next_token_questions(tiny, ITEMS)
-    nodes, _ = questions.nodes()
-    expected = tiny.gradients.states_at(questions.tree, nodes, 2)
-    found = []
+    items = [[ChoiceItem(f"{'The sea is blue. ' * count}Answer:", (" A", " B"))] for count in range(1, 9)]
+    alone = [score_next_token(tiny, each, 4, gradients=True) for each in items]
+    with ThreadPoolExecutor(4) as threads:
+        # Every second one without gradients, beside those that take them.
+        found = list(
+            threads.map(lambda turn: score_next_token(tiny, items[turn % 8], 4, gradients=turn % 2 == 0), range(64))
+        )
+    for turn, outputs in enumerate(found):
+        assert torch.equal(outputs.logits, alone[turn % 8].logits)
+        if turn % 2 == 0:
+            assert torch.equal(outputs.gradients.energies, alone[turn % 8].gradients.energies)
 
-    def read():
-        found.extend(tiny.gradients.states_at(questions.tree, nodes, 2) for _ in range(5))
 
-    threads = [threading.Thread(target=read) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 20
-    for states, reads in found:
-        assert torch.equal(states, expected[0])
-        assert torch.equal(reads.attended, expected[1].attended)
-        assert torch.equal(reads.residual, expected[1].residual)
+def test_in_bfloat16_they_are_about_those_of_float32(tiny, tiny_folder):
+    rounded = load_causal_lm(tiny_folder, torch.device("cpu"), "bfloat16")
+    exact, found = (score_next_token(model, ITEMS, gradients=True).gradients for model in (tiny, rounded))
+    assert found.energies == pytest.approx(exact.energies, rel=0.3)
+
+
+def test_a_mixture_of_experts_is_refused_and_leaves_no_hooks():
+    sizes = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "num_key_value_heads": 2}
+    network = Qwen3MoeForCausalLM(Qwen3MoeConfig(**BLOCK, **sizes)).eval()
+    with pytest.raises(UnsupportedError, match="computes something else"):
+        TailGradients(network)
+    assert not any(module._forward_pre_hooks for module in network.modules())
 
 
 def test_a_block_of_another_make_is_refused_and_answers_all_the_same(tmp_path):

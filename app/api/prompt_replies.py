@@ -3,34 +3,59 @@
 import math
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from app.api.openai.added import consistency_of, finish_reason, uncertainty_of
 from app.api.outcomes import count_outcomes, digits, failed_item, uncertainty
-from app.api.prompt_schemas import AnsweredPromptItem, AnswerToken, PromptsResponse, PromptUsage, ScoredPromptItem
+from app.api.prompt_schemas import (
+    AnsweredPromptItem,
+    AnswerToken,
+    PromptSlice,
+    PromptsResponse,
+    PromptUsage,
+    ScoredPromptItem,
+)
 from app.api.schemas import FailedItem, TopEntry
 from app.errors import HowsureError
 from app.scoring.prompt_answering import AnsweredPrompt
 from app.scoring.prompt_intake import PromptInput
 from app.scoring.prompt_predictor import PromptPredictor
 from app.scoring.prompt_scorer import ScoredPrompt
+from app.scoring.prompt_slice import ScoredSlice
 
 Outcome = ScoredPrompt | AnsweredPrompt | HowsureError
 
 
-def prompts_response(
-    predictor: PromptPredictor, prompts: Sequence[PromptInput], outcomes: Sequence[Outcome], order: Sequence[int]
-) -> PromptsResponse:
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What became of each prompt, and their `order` in the reply; `slice` where it was asked for."""
+
+    each: Sequence[Outcome]
+    order: Sequence[int]
+    slice: ScoredSlice | None
+
+
+def prompts_response(predictor: PromptPredictor, prompts: Sequence[PromptInput], found: Outcomes) -> PromptsResponse:
     """Raises the error, or one of all errors, where no prompt has an answer."""
-    usage = count_outcomes(prompts, outcomes, "prompts")
-    done = [outcome for outcome in outcomes if not isinstance(outcome, HowsureError)]
+    usage = count_outcomes(prompts, found.each, "prompts")
+    done = [outcome for outcome in found.each if not isinstance(outcome, HowsureError)]
     readouts = {outcome.readout for outcome in done if isinstance(outcome, ScoredPrompt)}
     return PromptsResponse(
         object="list",
         model=predictor.model,
         version=predictor.version,
         readout=readouts.pop() if len(readouts) == 1 else None,
-        data=[_item(predictor, prompts[row], outcomes[row]) for row in order],
+        data=[_item(predictor, prompts[row], found.each[row]) for row in found.order],
         usage=PromptUsage(**usage.model_dump(), tokens=sum(outcome.tokens for outcome in done)),
+        **({} if found.slice is None else {"slice": _slice(found.slice)}),
+    )
+
+
+def _slice(found: ScoredSlice) -> PromptSlice:
+    return PromptSlice(
+        items=len(found.confidences),
+        curve=[digits(chance) for chance in found.curve],
+        mean_confidence=digits(found.mean_confidence),
     )
 
 
@@ -43,7 +68,8 @@ def _item(
 
 
 def _scored(given: PromptInput, outcome: ScoredPrompt) -> ScoredPromptItem:
-    prediction = outcome.prediction
+    prediction, chance = outcome.prediction, outcome.slice_confidence
+    in_slice = {} if chance is None else {"slice_confidence": digits(chance)}
     return ScoredPromptItem(
         id=_new_id(),
         input=given.name,
@@ -58,6 +84,7 @@ def _scored(given: PromptInput, outcome: ScoredPrompt) -> ScoredPromptItem:
         uncertainty=uncertainty(prediction),
         readout=outcome.readout,
         calibrated=outcome.calibrated,
+        **in_slice,
     )
 
 

@@ -30,6 +30,11 @@ SORT = (
     "A score that is computed, by name: the most uncertain prompts come first by it, failed ones last; left out: the"
     " order of the inputs"
 )
+SLICE = (
+    "true: the prompts with choices are one slice of like prompts, whose own calibration curve is read from them"
+    " without labels, for a version with a few-shot recalibrator; each item gets `slice_confidence`, and nothing else"
+    " of it changes"
+)
 MOST_SAMPLES = 20  # Ours
 StopText = Annotated[str, Field(min_length=1, max_length=1000)]
 EXAMPLE: JsonDict = {
@@ -40,7 +45,7 @@ EXAMPLE: JsonDict = {
     ],
     "max_tokens": 4,
 }
-OF_CHOICES = ("scores", "top_k", "readout")
+OF_CHOICES = ("scores", "top_k", "readout", "slice")
 OF_ANSWERS = ("max_tokens", "stop", "samples")
 OF_SAMPLES = ("temperature", "seed")
 
@@ -95,6 +100,7 @@ class PromptsRequest(BaseModel):
     top_k: int | None = Field(None, ge=1, le=64, strict=True, description="Choices in `top`, 5 if not said")
     readout: Readout | None = Field(None, description=READOUT)
     sort: str | None = Field(None, description=SORT)
+    slice: bool | None = Field(None, strict=True, description=SLICE)
     max_tokens: int | None = Field(
         None, ge=1, strict=True, description="Longest free answer, 64 if not said; cut to what the context has room for"
     )
@@ -133,6 +139,24 @@ class ScoredPromptItem(ScoredItem):
     readout: Readout = Field(description="How the choices of this prompt were read")
     calibrated: bool = Field(
         description="false: the version has no calibrator for this readout, `confidence` is the model's own"
+    )
+    slice_confidence: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Where `slice` is asked for, and the item is part of it: its chance of being right by the curve",
+    )
+
+
+class PromptSlice(BaseModel):
+    """The scored prompts with choices of a request, read in the way the version was fitted for, taken together."""
+
+    items: int = Field(description="How many the curve was read from, without labels")
+    curve: list[float] = Field(
+        min_length=10, max_length=10, description="Chance of being right at confidences 0, 1/9, …, 1, never falling"
+    )
+    mean_confidence: float = Field(
+        ge=0, le=1, description="Mean of `slice_confidence`: the share of the slice that is expected to be right"
     )
 
 
@@ -176,4 +200,5 @@ class PromptsResponse(BaseModel):
     version: int
     readout: Readout | None = Field(description="How choices were read; null where there are none, or several ways")
     data: list[ScoredPromptItem | AnsweredPromptItem | FailedItem]
+    slice: PromptSlice | None = Field(None, description="Where it was asked for")
     usage: PromptUsage

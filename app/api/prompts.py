@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from app.api.body import read_json
 from app.api.deps import CatalogDep, PromptAnswererDep, PromptScorerDep, SettingsDep, problems, require
 from app.api.hang_up import unless_gone
-from app.api.prompt_replies import Outcome, prompts_response
+from app.api.prompt_replies import Outcome, Outcomes, prompts_response
 from app.api.prompt_schemas import PromptItem, PromptsRequest, PromptsResponse
 from app.errors import PayloadTooLargeError
 from app.keys import Scope
@@ -44,6 +44,8 @@ async def score_prompts(
 
     What prompts with choices have in common, such as a `prefix` of solved examples, is computed once. A prompt that
     cannot be scored has an `error` in its place; when none can be scored, the response itself is the error.
+
+    With `slice` the prompts with choices are taken together as well, for how often the model is right on such ones.
     """
     asked = await read_json(request, PromptsRequest)
     if len(asked.prompts) > settings.max_items:
@@ -52,8 +54,8 @@ async def score_prompts(
     predictor = catalog.get_for_prompts(asked.model)
     prompts = [_input(item, place, asked.prefix) for place, item in enumerate(asked.prompts)]
     timings = request.scope["timings"]
-    outcomes, order = await unless_gone(request, _outcomes(predictor, prompts, asked, scorer, answerer, timings))
-    body = prompts_response(predictor, prompts, outcomes, order)
+    found = await unless_gone(request, _outcomes(predictor, prompts, asked, scorer, answerer, timings))
+    body = prompts_response(predictor, prompts, found)
     # A percentile may be null; what an item or a problem does not have was never set.
     return Response(body.model_dump_json(exclude_unset=True), media_type="application/json")
 
@@ -87,12 +89,12 @@ async def _outcomes(
     scorer: PromptScorer,
     answerer: PromptAnswerer,
     timings: dict[str, float],
-) -> tuple[Sequence[Outcome], Sequence[int]]:
-    """What became of each prompt, and their order in the reply."""
+) -> Outcomes:
     free = [row for row, item in enumerate(asked.prompts) if item.choices is None]
     rest = [row for row, item in enumerate(asked.prompts) if item.choices is not None]
     found: dict[int, Outcome] = {}
     order: Sequence[int] = range(len(prompts))
+    whole = None
     if rest:
         scored = await scorer.score(
             predictor,
@@ -101,14 +103,15 @@ async def _outcomes(
             top_k=asked.top_k or DEFAULT_TOP_K,
             readout=asked.readout,
             sort=asked.sort,
+            as_slice=bool(asked.slice),
             timings=timings,
         )
         found |= zip(rest, scored.outcomes, strict=True)
-        order = order if free else scored.order
+        order, whole = order if free else scored.order, scored.slice
     if free:
         answered = await answerer.answer(predictor, [prompts[row] for row in free], _answers(asked), timings)
         found |= zip(free, answered, strict=True)
-    return [found[row] for row in range(len(prompts))], order
+    return Outcomes([found[row] for row in range(len(prompts))], order, whole)
 
 
 def _answers(asked: PromptsRequest) -> AnswersAsked:

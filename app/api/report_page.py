@@ -7,6 +7,7 @@ from typing import Any
 from app.api.reliability import reliability_svg
 from app.api.report_decision import gate_section, selection_section
 from app.api.report_epistemic import epistemic_section
+from app.api.report_few_shot import few_shot_section
 from app.api.report_layers import layers_section
 from app.api.report_loss_rank import loss_rank_section
 from app.api.report_mac_cal import mac_cal_section
@@ -65,6 +66,7 @@ def version_report_page(model: str, version: int, manifest: Manifest) -> str:
         fitting=manifest.report.get("fitting"),
         layers=manifest.report.get("layers"),
         tokens=manifest.report.get("tokens"),
+        few_shot=manifest.report.get("few_shot"),
     )
 
 
@@ -82,6 +84,7 @@ def report_page(
     fitting: Mapping[str, Any] | None = None,
     layers: Mapping[str, Any] | None = None,
     tokens: Mapping[str, Any] | None = None,
+    few_shot: Mapping[str, Any] | None = None,
 ) -> str:
     """Warnings first, then what was decided, then each precision and data set. Everything given is escaped."""
     precisions = list(dict.fromkeys(each["precision"] for each in evaluations))
@@ -89,11 +92,12 @@ def report_page(
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style><h1>{escape(title)}</h1>'
         + "".join(_warnings(evaluations, precision) for precision in precisions)
-        + f'<p class="note">{escape(" ".join((*notes, *_method(evaluations, tokens is not None))))}</p>'
+        + f'<p class="note">{escape(" ".join((*notes, *_method(evaluations, bool(tokens or few_shot)))))}</p>'
         + (gate_section(gate) if gate else "")
         + (selection_section(selection) if selection else "")
         + (mac_cal_section(fitting) if fitting else "")
         + (layers_section(layers) if layers else "")
+        + (few_shot_section(few_shot) if few_shot else "")
         + (tokens_section(tokens) if tokens else "")
         + (training_section(training) if training else "")
         + (epistemic_section(epistemic) if epistemic else "")

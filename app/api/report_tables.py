@@ -1,6 +1,6 @@
 """The tables of a report: every measure before and after, the calibrators compared, and the worst classes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -32,6 +32,8 @@ MEASURES = (
     ("· noise floor", "local_calibration_error.maximum_floor"),
 )
 MISSING = "-"
+PLAIN = ("accuracy", "confidence", "nll", "ece", "ece_floor")  # figures of a record without intervals
+ROLES = {"report": "", "fit": " (fitted on: no evidence)"}
 
 
 def measures_table(evaluation: Mapping[str, Any]) -> str:
@@ -60,6 +62,22 @@ def worst_classes_table(found: Mapping[str, Any], classes: Sequence[str]) -> str
         for each in found["worst_classes"]
     )
     return table(["predicted class", "rows", "confidence", "share right", "ECE", "gap, shrunk"], rows)
+
+
+def plain_rows(record: Mapping[str, Any], counted: str) -> Iterator[str]:
+    """A row for each of before, serving then and after, whose `PLAIN` figures are numbers; `counted` names how many
+    there were of what."""
+    name = f"{record['data']}, {record['precision']}{ROLES[record['role']]}"
+    for when, title in LABELS.items():
+        figures = record[when]
+        cells = (f"{figures[figure]:.3f}" for figure in PLAIN)
+        yield table_row([escape(name), str(figures[counted]), title, *cells])
+
+
+def notes_of(records: Iterable[Mapping[str, Any]]) -> str:
+    """How far to trust the figures that are evidence, as HTML."""
+    notes = dict.fromkeys(f"{record['data']}: {record['note']}." for record in records if record["role"] == "report")
+    return escape(" ".join(notes))
 
 
 def table(heads: Iterable[str], rows: Iterable[str]) -> str:

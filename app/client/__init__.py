@@ -30,7 +30,14 @@ from app.client.model_replies import (
     Versions,
     VersionSummary,
 )
-from app.client.prompt_replies import AnsweredPrompt, AnswerToken, FailedPrompt, PromptsReply, ScoredPrompt
+from app.client.prompt_replies import (
+    AnsweredPrompt,
+    AnswerToken,
+    FailedPrompt,
+    PromptSlice,
+    PromptsReply,
+    ScoredPrompt,
+)
 from app.client.replies import (
     FailedImage,
     HowsureApiError,
@@ -69,6 +76,7 @@ __all__ = [
     "Move",
     "Problem",
     "Prompt",
+    "PromptSlice",
     "PromptsReply",
     "Readiness",
     "Registration",

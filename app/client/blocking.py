@@ -67,15 +67,18 @@ class Client(Connection[httpx.Client, httpx.BaseTransport]):
         readout: str | None = None,
         sort: str | None = None,
         answers: Mapping[str, Any] | None = None,
+        *,
+        slice: bool | None = None,
     ) -> PromptsReply:
         """Say which of its choices follows each prompt, or answer one without. A bad one has its error in its place.
 
         A prompt is a text, (text, choices), or the fields that the route takes: `prompt`, `messages` or `question`,
         `choices`, `id`, `task`. `prefix` goes before each text. `readout` is where the choices are read, `sort` the
         score by which the most uncertain come first. `answers` has the route's options of free answers: `max_tokens`,
-        `stop`, `samples`, `temperature`, `seed`.
+        `stop`, `samples`, `temperature`, `seed`. `slice` takes all prompts with choices together, for a version with a
+        few-shot recalibrator: the reply's `slice`, and `slice_confidence` of its items.
         """
-        return self._run(calls.score_prompts(prompts, prefix, model, scores, top_k, readout, sort, answers))
+        return self._run(calls.score_prompts(prompts, prefix, model, scores, top_k, readout, sort, slice, answers))
 
     def models(self) -> tuple[ModelCard, ...]:
         """Every model that has an active version."""

@@ -82,9 +82,18 @@ def score_prompts(
     top_k: int | None,
     readout: str | None,
     sort: str | None,
+    slice: bool | None,
     answers: Mapping[str, Any] | None,
 ) -> Call[PromptsReply]:
-    options = {"prefix": prefix, "model": model, "scores": scores, "top_k": top_k, "readout": readout, "sort": sort}
+    options = {
+        "prefix": prefix,
+        "model": model,
+        "scores": scores,
+        "top_k": top_k,
+        "readout": readout,
+        "sort": sort,
+        "slice": slice,
+    }
     given = {name: value for name, value in (options | dict(answers or {})).items() if value is not None}
     items = [_read_prompt(prompt) for prompt in prompts]
     response = yield Request("POST", "/v1/prompts/score", json={"prompts": items, **given})

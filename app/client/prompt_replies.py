@@ -12,7 +12,7 @@ class ScoredPrompt:
     """A prediction: `label` is the text of a choice, `class_index` its place, `confidence` its calibrated probability.
 
     `readout` says how the choices were read; where `calibrated` is False the version has no calibrator for that, and
-    `confidence` is the model's own.
+    `confidence` is the model's own. `slice_confidence` is its chance of being right as one of a slice, where asked for.
     """
 
     id: str
@@ -25,6 +25,17 @@ class ScoredPrompt:
     uncertainty: Mapping[str, Uncertainty]
     readout: str
     calibrated: bool
+    slice_confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSlice:
+    """The prompts of a request taken together: `items` of them gave the `curve`, the chances of being right at
+    confidences 0, 1/9, ..., 1; `mean_confidence` is the share that is expected to be right."""
+
+    items: int
+    curve: tuple[float, ...]
+    mean_confidence: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +79,7 @@ class FailedPrompt:
 class PromptsReply:
     """One item a prompt, in the order they were sent or were to be sorted in, all by one version.
 
-    `readout` is None where not all were read in one way.
+    `readout` is None where not all were read in one way, `slice` where it was not asked for.
     """
 
     model: str
@@ -76,6 +87,7 @@ class PromptsReply:
     readout: str | None
     items: tuple[ScoredPrompt | AnsweredPrompt | FailedPrompt, ...]
     raw: Mapping[str, Any] = field(repr=False)
+    slice: PromptSlice | None = None
 
     @property
     def scored(self) -> tuple[ScoredPrompt, ...]:
@@ -91,7 +103,9 @@ class PromptsReply:
 
 
 def parse_prompts(body: Mapping[str, Any]) -> PromptsReply:
-    return pick(PromptsReply, body, items=tuple(map(_item, body["data"])), raw=body)
+    found = body.get("slice")
+    whole = None if found is None else pick(PromptSlice, found, curve=tuple(found["curve"]))
+    return pick(PromptsReply, body, items=tuple(map(_item, body["data"])), slice=whole, raw=body)
 
 
 def _item(body: Mapping[str, Any]) -> ScoredPrompt | AnsweredPrompt | FailedPrompt:

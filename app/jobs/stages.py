@@ -3,19 +3,25 @@
 from app.jobs import calibrate, epistemic_reference, evaluate, loss_rank
 from app.jobs.language import calibrate as prompt_calibrate
 from app.jobs.language import evaluate as prompt_evaluate
+from app.jobs.language import few_shot, tokens
 from app.jobs.language import loss_rank as prompt_loss_rank
-from app.jobs.language import tokens
 from app.jobs.language.dispatch import by_kind, by_method
+from app.jobs.language.methods import TOKEN_TEMPERATURE
 from app.jobs.publishing import publish
 from app.jobs.stage import Stage
 from app.jobs.training import fit, prepare, train
+from models.language.few_shot_recalibration import FEW_SHOT
+
+OUTPUTS: dict[str, Stage] = {FEW_SHOT: few_shot.collect, TOKEN_TEMPERATURE: tokens.collect}
+FIT: dict[str, Stage] = {FEW_SHOT: few_shot.fit_candidate, TOKEN_TEMPERATURE: tokens.fit_candidate}
+PROMOTE: dict[str, Stage] = {FEW_SHOT: few_shot.promote, TOKEN_TEMPERATURE: tokens.promote}
 
 STAGES: dict[str, dict[str, Stage]] = {
     "calibrate": {
-        "outputs": by_kind(calibrate.collect, by_method(prompt_calibrate.collect, tokens.collect)),
-        "fit": by_kind(calibrate.fit_candidate, by_method(prompt_calibrate.fit_candidate, tokens.fit_candidate)),
+        "outputs": by_kind(calibrate.collect, by_method(prompt_calibrate.collect, OUTPUTS)),
+        "fit": by_kind(calibrate.fit_candidate, by_method(prompt_calibrate.fit_candidate, FIT)),
         "publish": publish,
-        "promote": by_method(calibrate.promote, tokens.promote),
+        "promote": by_method(calibrate.promote, PROMOTE),
     },
     "epistemic_reference": {
         "outputs": epistemic_reference.collect,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from app.errors import InternalError
 from app.scoring.asked import Form
 from app.scoring.predictor import Prediction, ScoreValue
+from models.answers import FloatRows
 from models.core.device import use_cores
 from models.core.manifest import Manifest
 from models.core.method import GradientScore
@@ -39,10 +40,14 @@ class PromptWork:
 
 @dataclass(frozen=True, slots=True)
 class PromptPrediction:
-    """`calibrated` is False where the version has no calibrator for the way in which the choices were read."""
+    """`calibrated` is False where the version has no calibrator for the way in which the choices were read.
+
+    `embedding` (D,) is what a recalibrator reads of an item of a slice, None where the version has none for it.
+    """
 
     prediction: Prediction
     calibrated: bool
+    embedding: FloatRows | None = field(default=None, repr=False)
 
 
 class PromptPredictor:
@@ -80,7 +85,8 @@ class PromptPredictor:
             top=tuple(top),
             uncertainty={name: self._score_value(found, row, name) for name in work.scores},
         )
-        return PromptPrediction(prediction, found.calibrated)
+        embedding = None if found.embeddings is None else found.embeddings[row]
+        return PromptPrediction(prediction, found.calibrated, embedding)
 
     def _score_value(self, found: PromptAnswers, row: int, name: str) -> ScoreValue:
         values, percentiles = found.answers.scores[name]

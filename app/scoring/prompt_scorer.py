@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from app.errors import HowsureError, TimedOutError
 from app.scoring.asked import Form, check_sort, read_scores
@@ -16,10 +16,12 @@ from app.scoring.cores import Cores
 from app.scoring.predictor import Prediction
 from app.scoring.prompt_intake import PromptInput, read_prompt
 from app.scoring.prompt_predictor import PromptPrediction, PromptPredictor, PromptWork
+from app.scoring.prompt_slice import ScoredSlice, check_slice, read_slice
 from app.scoring.token_budget import fitting
 from app.settings import Settings
 from app.telemetry import Metrics
 from app.uncertainty_order import most_uncertain_first
+from models.answers import FloatRows
 from models.core.device import model_threads
 from models.core.prompt_spec import Readout
 
@@ -28,13 +30,16 @@ from models.core.prompt_spec import Readout
 class ScoredPrompt:
     """The answer for one prompt. `tokens` went through the network for it alone; a batch may have shared some.
 
-    `calibrated` is False where the version has no calibrator for this readout.
+    `calibrated` is False where the version has no calibrator for this readout, and `embedding` (D,) is None where it
+    has no recalibrator of slices for it. `slice_confidence` is its chance of being right as one of a slice.
     """
 
     prediction: Prediction
     calibrated: bool
     readout: Readout
     tokens: int
+    embedding: FloatRows | None = field(default=None, repr=False)
+    slice_confidence: float | None = None
 
 
 PromptOutcome = ScoredPrompt | HowsureError
@@ -42,10 +47,14 @@ PromptOutcome = ScoredPrompt | HowsureError
 
 @dataclass(frozen=True, slots=True)
 class ScoredPrompts:
-    """Outcomes in the order of the inputs; `order` has their rows as they are to be shown."""
+    """Outcomes in the order of the inputs; `order` has their rows as they are to be shown.
+
+    `slice` is there where it was asked for.
+    """
 
     outcomes: tuple[PromptOutcome, ...]
     order: Sequence[int]
+    slice: ScoredSlice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +98,20 @@ class PromptScorer:
         timings: dict[str, float],
         readout: Readout | None = None,
         sort: str | None = None,
+        as_slice: bool = False,
     ) -> ScoredPrompts:
         """Score every prompt; a bad one gets its error in its place. `scores` None means all that the version has.
 
         `readout` None is the version's own, or TEXT for an item whose choices cannot be read so. `sort` names the score
-        by which the most uncertain come first, None keeps the order of the inputs.
+        by which the most uncertain come first, None keeps the order of the inputs. `as_slice` reads the curve of all
+        prompts together, which changes no outcome.
 
-        Raises a HowsureError that concerns the whole request: unknown score, no room in the queue, time up. Cancelling
-        the call drops what has not run yet.
+        Raises a HowsureError that concerns the whole request: unknown score, no slice, no room in the queue, time up.
+        Cancelling the call drops what has not run yet.
         """
         asked = _asked(predictor, readout, scores, top_k, sort)
+        if as_slice:
+            check_slice(predictor, len(prompts), readout)
         try:
             async with asyncio.timeout(self.settings.request_seconds):
                 with self.batcher.reserve(len(prompts)) as room:
@@ -108,7 +121,8 @@ class PromptScorer:
         except TimeoutError:
             raise TimedOutError(f"no answer within {self.settings.request_seconds:g} s") from None
         self._count(predictor, outcomes)
-        return ScoredPrompts(tuple(outcomes), _order(outcomes, sort))
+        found = ScoredPrompts(tuple(outcomes), _order(outcomes, sort))
+        return _as_slice(predictor, found) if as_slice else found
 
     async def close(self) -> None:
         """Finish what is in flight within the drain time, then stop the threads."""
@@ -133,7 +147,7 @@ class PromptScorer:
             found = await room.submit(work)
         except HowsureError as error:
             return error
-        return ScoredPrompt(found.prediction, found.calibrated, work.readout, work.tokens)
+        return ScoredPrompt(found.prediction, found.calibrated, work.readout, work.tokens, found.embedding)
 
     def _read(self, given: PromptInput, asked: PromptsAsked) -> PromptWork:
         language = asked.predictor.pipeline.language
@@ -175,6 +189,21 @@ def _asked(
     own = predictor.pipeline.prompts.readout
     readouts = (own, Readout.TEXT) if readout is None else (readout,)
     return PromptsAsked(predictor, readouts, tuple(forms), top_k, cheap=Form.FAST not in forms.values())
+
+
+def _as_slice(predictor: PromptPredictor, scored: ScoredPrompts) -> ScoredPrompts:
+    """The same outcomes, those that are part of the slice with their chances."""
+    read = {
+        row: (outcome.prediction.confidence, outcome.embedding)
+        for row, outcome in enumerate(scored.outcomes)
+        if isinstance(outcome, ScoredPrompt) and outcome.embedding is not None
+    }
+    found = read_slice(predictor, read, len(scored.outcomes))
+    outcomes = (
+        replace(outcome, slice_confidence=found.confidences.get(row)) if isinstance(outcome, ScoredPrompt) else outcome
+        for row, outcome in enumerate(scored.outcomes)
+    )
+    return replace(scored, outcomes=tuple(outcomes), slice=found)
 
 
 def _order(outcomes: Sequence[PromptOutcome], sort: str | None) -> Sequence[int]:

@@ -49,9 +49,10 @@ def _never(report: Mapping[str, Any]) -> list[str]:
 
 
 def _unproven(report: Mapping[str, Any]) -> list[str]:
-    """Where a loss-rank head was kept although it did not do better than what needs no training."""
-    gate = report.get("loss_rank", {}).get("gate", {"held": True})
-    return [] if gate["held"] else [f"loss_rank is unproven here: {'; '.join(gate['reasons'])}"]
+    """What was kept although it did not do better than what is there without it."""
+    gates = {name: report.get(name, {}).get("gate", {"held": True}) for name in ("loss_rank", "few_shot")}
+    refused = {name: gate["reasons"] for name, gate in gates.items() if not gate["held"]}
+    return [f"{name} is unproven here: {'; '.join(reasons)}" for name, reasons in refused.items()]
 
 
 def _worse(evaluation: Mapping[str, Any]) -> bool:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, one_hot, relu, softplus
 
-from models.core.errors import DataError
+from models.core.errors import CheckpointError, DataError
 
 POINTS = 10
+FEW_SHOT = "few_shot"  # among a version's tensors, and the part of its report
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class FewShotPlan:
 
 
 class FewShotRecalibrator:
-    """`state` has the embeddings' `mean` (D,) and `components` (D, directions), and two layers' weights and biases."""
+    """`state` has the embeddings' `mean` (D,) and `components` (D, directions), two layers' weights and biases, and how
+    many items are `shown` of a slice."""
 
     def __init__(self, state: Mapping[str, Tensor]) -> None:
         self.state = dict(state)
@@ -68,7 +70,21 @@ class FewShotRecalibrator:
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-        return cls(principal | {name: layer.detach() for name, layer in layers.items()})
+        fitted = principal | {name: layer.detach() for name, layer in layers.items()}
+        return cls({**fitted, "shown": torch.tensor(plan.shown)})
+
+    @classmethod
+    def load(cls, state: Mapping[str, Tensor], width: int) -> Self:
+        """Raises CheckpointError for other tensors than `fit` gives of embeddings (N, `width`)."""
+        hidden = len(state.get("bias.0", ()))
+        directions = state["components"].shape[-1] if "components" in state else 0
+        _check_state(state, _shapes(width, directions, hidden))
+        return cls(state)
+
+    @property
+    def shown(self) -> int:
+        """The fewest items that a slice's curve is to be read from: it learnt from as many."""
+        return int(self.state["shown"])
 
     def curve(self, confidences: Tensor, embeddings: Tensor) -> Tensor:
         """(10,), never falling: the chance of being right at confidences 0, 1/9, ..., 1, from k items (k,), (k, D)."""
@@ -77,7 +93,7 @@ class FewShotRecalibrator:
 
 def read_curves(curves: Tensor, confidences: Tensor) -> Tensor:
     """Curves (..., 10) at confidences (..., N) in [0, 1], with straight lines between the points."""
-    places = confidences * (POINTS - 1)
+    places = confidences.clamp(0, 1) * (POINTS - 1)  # rounding may take a probability over 1
     left = places.floor().clamp(0, POINTS - 2).long()
     low, high = curves.gather(-1, left), curves.gather(-1, left + 1)
     return low + (places - left) * (high - low)
@@ -138,3 +154,21 @@ def _check(rows: DomainRows, plan: FewShotPlan) -> None:
         raise DataError("few-shot recalibration learns from at least two domains; name more of them")
     if int(counts.min()) <= plan.shown:
         raise DataError(f"a domain has {int(counts.min())} items; send more than the {plan.shown} shown of each slice")
+
+
+def _shapes(width: int, directions: int, hidden: int) -> dict[str, tuple[int, ...]]:
+    return {
+        "mean": (width,),
+        "components": (width, directions),
+        "weight.0": (hidden, POINTS + directions),
+        "bias.0": (hidden,),
+        "weight.1": (POINTS, hidden),
+        "bias.1": (POINTS,),
+        "shown": (),
+    }
+
+
+def _check_state(state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if found != shapes or not all(bool(torch.isfinite(tensor).all()) for tensor in state.values()):
+        raise CheckpointError(f"{FEW_SHOT}: expected finite tensors {dict(shapes)}, found {found}: fit it anew")

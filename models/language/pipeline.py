@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from models.answers import LAST_LAYER, Answering, Answers, ScoredReference, golden_rows_of, stored_score
+from models.answers import LAST_LAYER, Answering, Answers, FloatRows, ScoredReference, golden_rows_of, stored_score
 from models.core.checkpoint import Version
 from models.core.device import choose_precision
 from models.core.errors import CheckpointError
@@ -18,6 +18,7 @@ from models.core.store import CheckpointStore
 from models.language.calibrators import PromptCalibrator, prompt_calibrator
 from models.language.causal_lm import CausalLM, load_causal_lm
 from models.language.continuations import MOST_CHOICES, Item
+from models.language.few_shot_recalibration import FEW_SHOT, FewShotRecalibrator
 from models.language.multiple_choice import Question, lettered_item
 from models.language.reading import Reading, read_items
 
@@ -35,10 +36,15 @@ GOLDEN_QUESTIONS = (
 @dataclass(frozen=True, slots=True)
 class PromptAnswers:
     """`calibrated` is False where the choices were read in another way than the calibrator was fitted for; then
-    confidence is the model's own, and percentiles are NaN."""
+    confidence is the model's own, and percentiles are NaN.
+
+    `embeddings` (N, D) are what the version's recalibrator reads of a slice; None where it has none, or was fitted for
+    choices read in another way.
+    """
 
     answers: Answers
     calibrated: bool
+    embeddings: FloatRows | None = None
 
 
 class LanguagePipeline(Answering):
@@ -52,11 +58,13 @@ class LanguagePipeline(Answering):
         calibrator: PromptCalibrator | None,
         scores: dict[str, ScoredReference],
         golden: dict[tuple[int, ...], Reading] | None = None,
+        few_shot: FewShotRecalibrator | None = None,
     ) -> None:
         super().__init__(None, scores)
         self.language = language
         self.prompts = prompts
         self.prompt_calibrator = calibrator
+        self.few_shot = few_shot
         self.golden = {} if golden is None else golden
         # With references of both forms; else the version was fitted on the last layer's alone.
         self.fast_scores = tuple(
@@ -129,7 +137,8 @@ class LanguagePipeline(Answering):
         if not fits:
             unknown = {name: (values, np.full_like(at, np.nan)) for name, (values, at) in answers.scores.items()}
             answers = replace(answers, scores=unknown)
-        return PromptAnswers(answers, fits and self.prompt_calibrator is not None)
+        embeddings = outputs.require_features().cpu().numpy() if fits and self.few_shot is not None else None
+        return PromptAnswers(answers, fits and self.prompt_calibrator is not None, embeddings)
 
     def golden_rows(self, seeds: tuple[int, ...]) -> list[GoldenRow]:
         """The answers for as many golden questions, every score among them."""
@@ -190,7 +199,9 @@ def assemble_language(
     scores = {
         name: stored_score(version, name, language.precision, dimensions, language.device) for name in manifest.scores
     }
-    pipeline = LanguagePipeline(language, prompts, fitted, scores, golden)
+    state = version.method_state(language.precision, FEW_SHOT)
+    few_shot = FewShotRecalibrator.load(state, language.width) if state else None
+    pipeline = LanguagePipeline(language, prompts, fitted, scores, golden, few_shot)
     if pipeline.fast_scores and language.gradients is None:
         raise CheckpointError(
             f"the version was fitted on gradients of its last layers, which are not known here of"

@@ -45,3 +45,16 @@ class Gate:
             for name, before, after, allowed in compared
             if after - before > allowed + ROUNDING
         ]
+
+
+def of_plain_figures(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What `Gate.judge` reads, out of a record whose measures are numbers without intervals."""
+    figures = {
+        when: {
+            "nll": {"value": record[when]["nll"]},
+            "ece": record[when]["ece"],
+            "accuracy": {"value": record[when]["accuracy"]},
+        }
+        for when in ("active", "after")
+    }
+    return {**record, **figures}

@@ -10,7 +10,7 @@ import pytest
 from app.client import AsyncClient, Client
 from app.keys import ApiKey, Scope
 from tests.fixtures.formed import formed, formed_store, plain_predictor
-from tests.fixtures.prompts import held, language_store, plain_prompt_predictor, prompt_predictor
+from tests.fixtures.prompts import held, language_store, plain_prompt_predictor, prompt_predictor, slice_predictor
 from tests.fixtures.server import launch
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "plain_predictor",
     "plain_prompt_predictor",
     "prompt_predictor",
+    "slice_predictor",
 ]
 MODEL = "efficientnet-lite0"
 

@@ -10,8 +10,10 @@ from app.jobs.refusals import check_rows, refusal
 from models.core.manifest import Manifest
 from models.core.prompt_spec import Readout
 from models.language.calibrators import DIRECTION, FEWEST_OF_TASK, TASK_TEMPERATURE
+from models.language.few_shot_recalibration import FEW_SHOT, FewShotPlan
 
 TYPES = ("calibrate", "loss_rank", "evaluate")
+FEWEST_OF_SLICE = 2 * (FewShotPlan().shown + 1)  # those shown and one more, to fit on and to report on
 
 
 def check_on_prompts(manifest: Manifest, record: DatasetRecord, job: Any) -> None:
@@ -23,6 +25,8 @@ def check_on_prompts(manifest: Manifest, record: DatasetRecord, job: Any) -> Non
     if job.type == "calibrate":
         check_rows(record, job.params.fit_share)
         _check_method(record, job)
+        if job.params.method == FEW_SHOT:
+            _check_readout(manifest, job)
     elif job.type == "loss_rank":
         check_rows(record, job.params.fit_share)
         _check_head(manifest, job)
@@ -50,6 +54,8 @@ def _check_method(record: DatasetRecord, job: Any) -> None:
         raise refusal("/params/readout", f"{TOKEN_TEMPERATURE} is of answers without choices: leave the readout out")
     if method == TASK_TEMPERATURE and record.tasks is not None:
         _check_tasks(record.id, record.tasks)
+    if method == FEW_SHOT and record.tasks is not None:
+        _check_slices(record.id, record.tasks)
 
 
 def _check_tasks(dataset: str, tasks: Mapping[str, int]) -> None:
@@ -65,12 +71,26 @@ def _check_tasks(dataset: str, tasks: Mapping[str, int]) -> None:
         raise refusal("/params/method", detail)
 
 
+def _check_slices(dataset: str, tasks: Mapping[str, int]) -> None:
+    large = sum(rows >= FEWEST_OF_SLICE for rows in tasks.values())
+    if large < 2:
+        detail = (
+            f"{FEW_SHOT} needs two tasks with {FEWEST_OF_SLICE} rows or more, and {dataset} has {large}: send more rows"
+            " of each, and name it in their `task` or `subject`"
+        )
+        raise refusal("/dataset", detail)
+
+
 def _check_head(manifest: Manifest, job: Any) -> None:
-    """What stays of the version was fitted for its readout, so the new head must be as well."""
+    _check_readout(manifest, job)
+    if job.params.gate.measure == "r_auroc":
+        detail = "r_auroc is of images of one class: judge prompts by auroc or spearman"
+        raise refusal("/params/gate/measure", detail)
+
+
+def _check_readout(manifest: Manifest, job: Any) -> None:
+    """What stays of the version was fitted for its readout, so what is new must be as well."""
     own, readout = manifest.prompts, job.params.readout
     if own is not None and is_fitted(manifest) and readout not in (None, own.readout):
         detail = f"the version is fitted for choices read as {own.readout}: leave the readout out, or calibrate first"
         raise refusal("/params/readout", detail)
-    if job.params.gate.measure == "r_auroc":
-        detail = "r_auroc is of images of one class: judge prompts by auroc or spearman"
-        raise refusal("/params/gate/measure", detail)

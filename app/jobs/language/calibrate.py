@@ -16,6 +16,7 @@ from app.jobs.publishing import keep
 from app.jobs.stage import StageContext
 from models.core.prompt_spec import PromptSpec
 from models.language.calibrators import DIRECTION, TASK_TEMPERATURE
+from models.language.few_shot_recalibration import FEW_SHOT
 from models.language.pipeline import language_dimensions
 from models.training.build import Fitted
 from models.training.gate import Gate
@@ -128,6 +129,11 @@ def _lost(bench: PromptBench, recipe: PromptRecipe) -> list[str]:
     before, base, told = bench.version.manifest.prompts, bench.bench.base, list[str]()
     if before is None:
         return told
+    if bench.version.method_state(bench.precisions[0], FEW_SHOT):
+        told.append(
+            f"Version {base} has a few-shot recalibrator of its own confidences, which the new version has not: fit one"
+            f" with a job calibrate, method {FEW_SHOT}"
+        )
     if before.readout is not bench.readout:
         told.append(
             f"Version {base} reads choices as {before.readout}, it cannot be compared with one for {bench.readout},"

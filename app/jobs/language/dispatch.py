@@ -1,9 +1,9 @@
-"""A stage is done one way for a classifier of images and another way for a language model, or for its free answers."""
+"""A stage is done one way for a classifier of images and another way for a language model, or by some methods."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from app.jobs.bench import Bench
-from app.jobs.language.methods import TOKEN_TEMPERATURE
 from app.jobs.stage import Stage, StageContext
 
 
@@ -18,10 +18,10 @@ def by_kind(images: Stage, prompts: Stage) -> Stage:
     return stage
 
 
-def by_method(choices: Stage, tokens: Stage) -> Stage:
-    """A stage that looks at the method of a job `calibrate`."""
+def by_method(calibrators: Stage, others: Mapping[str, Stage]) -> Stage:
+    """A stage that looks at the method of a job `calibrate`: `others` are what is no calibrator of choices."""
 
     def stage(context: StageContext) -> dict[str, Any]:
-        return (tokens if context.spec.params["method"] == TOKEN_TEMPERATURE else choices)(context)
+        return others.get(context.spec.params["method"], calibrators)(context)
 
     return stage

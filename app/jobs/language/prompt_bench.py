@@ -116,11 +116,16 @@ class PromptBench:
         moved = own if step is None else self._filled(serves, step, begin, share)
         return Readings(serves, own, moved)
 
-    def fit_and_report(self, read: Readings) -> tuple[PromptPart, PromptPart]:
-        """By the job's `fit_share` and `seed`. Raises DataError where either has too few rows."""
+    @property
+    def split_names(self) -> tuple[tuple[str, ...], ...]:
+        """Those to fit on and those to report on, by the job's `fit_share` and `seed`."""
         params, names = self.bench.spec.params, self.data.names
         fitted = round(len(names) * params["fit_share"])
-        fitting, judged = split(names, params["seed"], fitted, len(names) - fitted)
+        return split(names, params["seed"], fitted, len(names) - fitted)
+
+    def fit_and_report(self, read: Readings) -> tuple[PromptPart, PromptPart]:
+        """Raises DataError where either has too few rows."""
+        fitting, judged = self.split_names
         fit_part = self.part(read, "fit", fitting, "fitted on these rows: not evidence")
         return fit_part, self.part(read, "report", judged, evidence(self.bench, fit_part.part))
 

@@ -7,11 +7,12 @@ from models.core.manifest import Manifest
 from models.core.prompt_spec import Readout
 from models.data.questions import QuestionDataset
 from models.language.calibrators import DIRECTION
+from models.language.few_shot_recalibration import FEW_SHOT
 
 
 def is_fitted(manifest: Manifest) -> bool:
     """Whether the version has anything that was fitted for its readout."""
-    return manifest.calibrator is not None or bool(manifest.scores)
+    return manifest.calibrator is not None or bool(manifest.scores) or FEW_SHOT in manifest.report
 
 
 def calibrated_readout(params: Mapping[str, Any], manifest: Manifest, data: QuestionDataset) -> Readout:

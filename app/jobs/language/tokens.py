@@ -9,7 +9,7 @@ from typing import Any
 
 from app.jobs.bench import LARGEST_BAD_SHARE, Bench
 from app.jobs.calibrate import FITTED, tell
-from app.jobs.parts import FEWEST_ROWS
+from app.jobs.parts import FEWEST_ROWS, fitted_on_others, uses_of
 from app.jobs.publishing import keep, kept, promote_kept
 from app.jobs.stage import StageContext
 from models.core.device import on_cores
@@ -132,9 +132,7 @@ class TokenBench:
             raise DataError(f"{found} rows to {role} on, at least {FEWEST_ROWS} are needed: send more rows")
 
     def _evidence(self, fitting: TokenPart) -> str:
-        told, own = "rows of the same data, not fitted on", fitting.use()
-        before = self.bench.manifest.report.get(TOKENS, {"data": []})["data"]
-        fitted = [use for use in before if use["role"] == "fit" and use["sha256"] == own.sha256]
-        if any(use["fingerprint"] != own.fingerprint for use in fitted):
+        told = "rows of the same data, not fitted on"
+        if fitted_on_others(uses_of(self.bench.manifest.report.get(TOKENS, {})), fitting.use()):
             told += "; the serving version's temperature was fitted on some of them, which favours it"
         return told

@@ -12,6 +12,7 @@ from models.core.errors import CheckpointError
 from models.core.golden import Golden
 from models.core.manifest import Manifest
 from models.core.prompt_spec import PromptSpec
+from models.language.few_shot_recalibration import FEW_SHOT
 from models.training.loss_rank_version import NAME as LOSS_RANK
 from models.training.prompts.token_version import TOKENS
 
@@ -42,6 +43,8 @@ def _check(ours: Manifest, theirs: Manifest) -> None:
         differing.append("precisions")
     if replace(_prompts(ours), token_temperatures={}) != replace(_prompts(theirs), token_temperatures={}):
         differing.append("prompts")
+    if (FEW_SHOT in ours.report) is not (FEW_SHOT in theirs.report):
+        differing.append(FEW_SHOT)
     if differing:
         raise CheckpointError(f"the two versions cannot be joined because of {', '.join(differing)}: build both anew")
 
@@ -52,7 +55,7 @@ def _joined_prompts(ours: PromptSpec, theirs: PromptSpec) -> PromptSpec:
 
 def _joined_report(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
     parts: dict[str, Any] = {"evaluations": [*ours["evaluations"], *theirs["evaluations"]]}
-    for part, rows in ((LOSS_RANK, "precisions"), (TOKENS, "evaluations")):
+    for part, rows in ((LOSS_RANK, "precisions"), (TOKENS, "evaluations"), (FEW_SHOT, "evaluations")):
         if part in ours:
             parts[part] = {**ours[part], rows: [*ours[part][rows], *theirs[part][rows]]}
     return {**ours, **parts}

@@ -19,7 +19,7 @@ from models.language.pipeline import LanguagePipeline, language_dimensions
 from models.training.head_plan import HeadPlan
 from models.training.loss_rank_head import Told, TrainedHead, train_head
 from models.training.loss_rank_report import judged_rows, loss_rank_record
-from models.training.prompts.version import PromptPart, reference_on, served_logits
+from models.training.prompts.version import PromptPart, reference_on, served_outputs
 from models.training.rescored import score_names
 from models.uncertainty import score
 from models.uncertainty.loss_rank import LossRank
@@ -94,11 +94,11 @@ def rank_prompts(
     of a row's neighbours: that two right answers are both called B does not make two questions alike.
     """
     device, names = serves.language.device, score_names(version.manifest, NAME)
-    outputs = _served(serves, fitting)
+    outputs = served_outputs(serves, fitting)
     before = serves.scores.get(NAME)
     serving = None if before is None else before.score.to(outputs.logits.device)
     assert serving is None or isinstance(serving, LossRank)
-    judged = judged_rows(_served(serves, judging), judging.labels, head, serving)
+    judged = judged_rows(served_outputs(serves, judging), judging.labels, head, serving)
     record = loss_rank_record(replace(judged, neighbour_right=None), serves.language.precision, seed)
     new = {name: _new(name, serves, head) for name in names if name == NAME or name not in serves.scores}
     scores = {name: reference_on(outputs, new[name], device) if name in new else serves.scores[name] for name in names}
@@ -109,7 +109,3 @@ def _new(name: str, serves: LanguagePipeline, head: LossRank) -> UncertaintyScor
     """A head of its own for each precision, since it is moved to the device of each."""
     dimensions = language_dimensions(serves.language)
     return LossRank(dimensions).load_state(head.state()) if name == NAME else score(name)(dimensions)
-
-
-def _served(serves: LanguagePipeline, part: PromptPart) -> ModelOutputs:
-    return part.serving.outputs.with_calibrated(served_logits(serves, serves.prompts, part.serving))

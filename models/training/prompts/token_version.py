@@ -14,7 +14,7 @@ from models.core.prompt_spec import PromptSpec
 from models.data.splits import fingerprint
 from models.language.read_tokens import ReadTokens
 from models.language.token_temperature import token_figures
-from models.training.gate import Gate
+from models.training.gate import Gate, of_plain_figures
 
 TOKENS = "tokens"  # the part of a report
 MOST_TOKENS = 8192  # of a part that is fitted or reported on. Ours: a minute of one core
@@ -87,12 +87,4 @@ def _prompts(version: Version) -> PromptSpec:
 
 
 def _as_evaluation(record: Mapping[str, Any]) -> dict[str, Any]:
-    figures = {
-        when: {
-            "nll": {"value": record[when]["nll"]},
-            "ece": record[when]["ece"],
-            "accuracy": {"value": record[when]["accuracy"]},
-        }
-        for when in ("active", "after")
-    }
-    return {**record, **figures, "rows": record["after"]["tokens"], "data": f"tokens of {record['data']}"}
+    return of_plain_figures(record) | {"rows": record["after"]["tokens"], "data": f"tokens of {record['data']}"}

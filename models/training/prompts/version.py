@@ -128,6 +128,11 @@ def served_logits(serves: LanguagePipeline, readout_of: PromptSpec, reading: Rea
     return calibrated_logits(calibrator, reading)
 
 
+def served_outputs(serves: LanguagePipeline, part: PromptPart) -> ModelOutputs:
+    """What the version answers by now, to choices read as it was fitted for."""
+    return part.serving.outputs.with_calibrated(served_logits(serves, serves.prompts, part.serving))
+
+
 def calibrated_logits(calibrator: PromptCalibrator, reading: Reading) -> Tensor:
     """(N, MOST_CHOICES)."""
     logits = calibrator.transform(reading).calibrated

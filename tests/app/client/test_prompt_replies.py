@@ -57,3 +57,15 @@ def test_options_reach_the_server(ask, language_url):
     assert values == sorted(values, reverse=True)
     with pytest.raises(HowsureApiError, match="no score nonsense"):
         ask(language_url, "score_prompts", prompts, scores=["nonsense"])
+
+
+def test_prompts_taken_together(ask, slice_predictor):
+    prompts = [(f"What is {word}? Answer:", (" A", " B")) for word in ("x", "blue", "the sea")]
+    with served(slice_predictor) as url:
+        reply, without = ask(url, "score_prompts", prompts, slice=True), ask(url, "score_prompts", prompts)
+    assert (reply.slice.items, len(reply.slice.curve)) == (3, 10)
+    chances = [item.slice_confidence for item in reply.scored]
+    assert reply.slice.mean_confidence == pytest.approx(sum(chances) / 3, abs=1e-6)
+    assert without.slice is None
+    assert [item.slice_confidence for item in without.scored] == [None] * 3
+    assert [item.confidence for item in reply.scored] == pytest.approx([item.confidence for item in without.scored])

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.core.errors import DataError
+from models.core.errors import CheckpointError, DataError
 from models.language.few_shot_recalibration import POINTS, DomainRows, FewShotPlan, FewShotRecalibrator, read_curves
 from tests.oracles import few_shot as oracle
 
@@ -74,3 +74,29 @@ def test_one_domain_is_refused():
 def test_a_domain_with_nothing_left_to_predict_is_refused():
     with pytest.raises(DataError, match="6 items; send more than the 6 shown"):
         FewShotRecalibrator.fit(two_kinds_of_domains(2, seed=0, a_domain=6), PLAN)
+
+
+def test_it_is_loaded_from_its_tensors_alone(fitted):
+    loaded = FewShotRecalibrator.load(fitted.state, 4)
+    shown = two_kinds_of_domains(1, seed=1, a_domain=7)
+    ours, theirs = (each.curve(shown.confidences, shown.embeddings) for each in (loaded, fitted))
+    assert torch.equal(ours, theirs)
+    assert loaded.shown == PLAN.shown
+
+
+@pytest.mark.parametrize(
+    ("changed", "width"),
+    [
+        ({"mean": torch.zeros(5)}, 4),
+        ({"weight.0": torch.zeros(16, 9)}, 4),
+        ({"weight.1": torch.full((10, 16), torch.nan)}, 4),
+        ({"other": torch.zeros(1)}, 4),
+        ({}, 5),
+    ],
+)
+def test_other_tensors_are_refused(fitted, changed, width):
+    with pytest.raises(CheckpointError, match="few_shot: expected finite tensors"):
+        FewShotRecalibrator.load({**fitted.state, **changed}, width)
+    for name in fitted.state:
+        with pytest.raises(CheckpointError, match="fit it anew"):
+            FewShotRecalibrator.load({key: value for key, value in fitted.state.items() if key != name}, 4)

@@ -1,5 +1,7 @@
 """What is refused before it is queued: jobs, data and methods that do not go with the kind of the model."""
 
+from dataclasses import replace
+
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
@@ -40,6 +42,7 @@ def test_methods_of_language_models(admit, method):
 def test_other_jobs_that_fit(admit):
     admit(method="token_temperature")
     admit(ANSWERED, method="token_temperature")
+    admit(method="few_shot", readout="next_token")
     admit(PROMPTS, readout="text_unconditional")
     admit(PROMPTS, "evaluate", readout="next_token")
     admit(PROMPTS, "loss_rank", readout="text", gate={"measure": "spearman"})
@@ -63,6 +66,9 @@ def test_other_jobs_that_fit(admit):
             "/params/method",
             "at least 20 rows of a task, and the largest of",
         ),
+        ({"content": ANSWERED, "method": "few_shot"}, "/dataset", "has answers without choices"),
+        ({"content": PROMPTS, "method": "few_shot"}, "/dataset", "two tasks with 14 rows or more, and ds_"),
+        ({"content": jsonl(lettered_rows(40, FEW)), "method": "few_shot"}, "/dataset", "has 1: send more rows of each"),
         ({"method": "calibration_direction", "readout": "text"}, "/params/readout", "the next token alone"),
         ({"content": jsonl(lettered_rows(39))}, "/dataset", "19 rows to report on, at least 20"),
         ({"type": "loss_rank", "fit_share": 0.4}, "/dataset", "16 rows to fit on"),
@@ -82,3 +88,12 @@ def test_what_does_not_go_with_a_language_model(admit, given, pointer, told):
 def test_a_readout_that_does_not_exist(admit):
     with pytest.raises(ValidationError, match="readout"):
         admit(readout="letters")
+
+
+def test_slices_are_read_as_the_version_was_fitted_for(admit, store):
+    fitted = store.read("tiny", 1)
+    manifest = replace(fitted.manifest, report={**fitted.manifest.report, "few_shot": {}})
+    store.activate("tiny", store.publish("tiny", replace(fitted, manifest=manifest)), actor="test", reason="fitted")
+    admit(method="few_shot", readout="next_token")
+    with pytest.raises(InvalidError, match="choices read as next_token: leave the readout out, or calibrate first"):
+        admit(method="few_shot", readout="text")

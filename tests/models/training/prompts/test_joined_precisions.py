@@ -79,6 +79,7 @@ def test_each_precision_answers_as_it_was_fitted(store, versions):
         ({}, "precisions"),
         ({"precisions": ("float32",), "data": ()}, "data"),
         ({"precisions": ("float32",), "prompts": PromptSpec(Readout.TEXT)}, "prompts"),
+        ({"precisions": ("float32",), "report": {"evaluations": [], "few_shot": {}}}, "few_shot"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(versions, changed, named):

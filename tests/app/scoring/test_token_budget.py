@@ -21,6 +21,7 @@ def works(*prompts, choices=2):
             task=None,
             scores=(),
             top_k=1,
+            cheap=True,
         )
         for prompt in prompts
     ]

@@ -138,7 +138,9 @@ def test_json_of_a_watch_is_an_event_a_line(howsure, scripted):
 def test_control_c_ends_the_watching_and_says_how_to_end_the_job(scripted):
     there = scripted(READY, stream(event(1, "state", state="running")))
     command = [sys.executable, "-m", "app.cli", "jobs", "watch", JOB["id"], "--url", there.url]
-    watching = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # A shell that runs the tests in the background has them ignore Ctrl-C, and so would their children.
+    watching = subprocess.Popen(command, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **pipes)
     deadline = time.monotonic() + 60
     while not any("events" in asked.path for asked in there.asked) and time.monotonic() < deadline:
         time.sleep(0.05)

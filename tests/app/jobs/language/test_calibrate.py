@@ -63,8 +63,9 @@ def test_temperature_takes_confidence_down_to_what_is_right(question_job, store,
         assert percentiles.tolist() == pytest.approx(ranks.tolist(), abs=0.021)
 
 
-def test_whoever_was_ended_does_not_read_again(question_job, store, read):
-    job = question_job(method="temperature")
+@pytest.mark.parametrize("method", ["temperature", "few_shot"])
+def test_whoever_was_ended_does_not_read_again(question_job, store, read, method):
+    job = question_job(method=method)
     say = job.context.say
 
     def until_the_first_rows_are_read(message):

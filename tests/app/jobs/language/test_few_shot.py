@@ -1,6 +1,5 @@
 """`calibrate` with `few_shot`: fitted on tasks, judged task by task, kept or dropped by the jobs after it."""
 
-from dataclasses import replace
 
 import pytest
 import torch
@@ -178,35 +177,6 @@ def test_a_worse_recalibrator_stays_a_candidate(slice_job, store, questions):
     assert f"few_shot is unproven here: {outcome['why']}" in calibration_summary(report, "float32")["warnings"]
     gate = report["few_shot"]["gate"]
     assert (gate["held"], gate["limits"]["max_nll_increase"]) == (False, 0)
-
-
-def test_whoever_was_ended_does_not_read_again(slice_job, store, monkeypatch):
-    counts, original = [], kept_readings.read_items
-
-    def counted(model, items, *given, **options):
-        counts.append(len(items))
-        return original(model, items, *given, **options)
-
-    monkeypatch.setattr(kept_readings, "read_items", counted)
-    job = slice_job()
-    say = job.context.say
-
-    def until_the_first_rows_are_read(message):
-        say(message)
-        if "progress" in message:
-            raise KeyboardInterrupt
-
-    whole = job.context
-    job.context = replace(whole, say=until_the_first_rows_are_read)
-    with pytest.raises(KeyboardInterrupt):
-        job.run("outputs")
-    assert counts == [64]
-    job.context = whole
-    for name in ("outputs", "fit", "publish", "promote"):
-        first = job.run(name)
-        assert job.run(name) == first
-    assert counts == [64, 56]
-    assert store.versions("tiny") == [1, 2]
 
 
 def test_choices_that_nobody_has_fitted_for_are_read_as_the_job_says(slice_job, question_job, store):

@@ -1,6 +1,5 @@
 """`calibrate` with `few_shot`: fitted on tasks, judged task by task, kept or dropped by the jobs after it."""
 
-
 import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy

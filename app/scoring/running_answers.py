@@ -51,8 +51,9 @@ class RunningAnswers:
     def step(self) -> list[tuple[AnswerStream, Written]]:
         """Lets in what has room, then goes on by a token."""
         while self._waiting and self._decoding.has_room(self._waiting[0].prompt):
-            asked = self._waiting.popleft()
+            asked = self._waiting[0]
             self._growing |= dict.fromkeys(self._decoding.join(asked.prompt), asked)
+            self._waiting.popleft()  # only now: `fail` tells those that wait or grow
         return [self._written(grown) for grown in self._decoding.step()]
 
     def fail(self, error: InternalError) -> list[tuple[AnswerStream, Written]]:

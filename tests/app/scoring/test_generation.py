@@ -117,13 +117,17 @@ async def test_two_versions_of_a_model_answer_side_by_side(start, slow):
     await whole(old)
 
 
-async def test_a_pass_that_fails_is_an_error_for_its_batch_and_the_thread_goes_on(
-    start, plain_prompt_predictor, monkeypatch
+@pytest.mark.parametrize("broken_part", ["pass", "cache"])
+async def test_a_pass_or_a_cache_that_fails_is_an_error_for_its_batch_and_the_thread_goes_on(
+    start, plain_prompt_predictor, monkeypatch, broken_part
 ):
-    generation = start()
+    generation = start(answer_seconds=5)
     network = plain_prompt_predictor.pipeline.language.network.base_model
     with monkeypatch.context() as broken:
-        broken.setattr(network, "forward", lambda **_: 1 / 0)
+        if broken_part == "pass":
+            broken.setattr(network, "forward", lambda **_: 1 / 0)
+        else:
+            broken.setattr("transformers.DynamicCache", lambda **_: 1 / 0)
         streams = [generation.ask(plain_prompt_predictor, prompts(plain_prompt_predictor, "x")) for _ in range(3)]
         for found in await asyncio.gather(*map(whole, streams), return_exceptions=True):
             assert isinstance(found, InternalError)

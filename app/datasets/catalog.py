@@ -127,12 +127,13 @@ class DatasetCatalog:
     def delete(self, dataset: str) -> None:
         """Data registered in place stays where it is. Raises NotFoundError."""
         folder = self._folder(dataset)
-        if not folder.is_dir():
-            raise NotFoundError(f"no dataset {dataset!r}; GET /v1/datasets lists those that are there")
         going = folder.with_name(f"{PREFIX}deleted-{os.urandom(8).hex()}")
-        with root_locked(self.root):
-            folder.rename(going)
-            shutil.rmtree(going)
+        try:
+            with root_locked(self.root):
+                folder.rename(going)
+                shutil.rmtree(going)
+        except FileNotFoundError as error:
+            raise NotFoundError(f"no dataset {dataset!r}; GET /v1/datasets lists those that are there") from error
 
     def _inspected(self, dataset: Dataset) -> Inspection:
         found = dataset.inspect()

@@ -2,10 +2,12 @@
 
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from app.datasets.incoming import root_locked
 from app.datasets.watch import Watch
 from app.errors import InternalError, InvalidError, NotFoundError, TimedOutError
 from models.core.errors import DataError
@@ -68,6 +70,8 @@ def test_lists_are_newest_first_in_pages(catalog):
 
 def test_an_empty_catalog_makes_no_folder(catalog):
     assert catalog.list(10) == ((), False)
+    with pytest.raises(NotFoundError):
+        catalog.delete("ds_" + "0" * 20)
     catalog.sweep()
     assert not catalog.root.exists()
 
@@ -80,6 +84,17 @@ def test_delete(catalog):
         with pytest.raises(NotFoundError):
             call(record.id)
     assert add(catalog)[1]
+
+
+def test_of_two_deletes_at_once_one_finds_nothing(catalog):
+    record, _ = add(catalog)
+    with ThreadPoolExecutor(2) as pool:
+        with root_locked(catalog.root):
+            deletes = [pool.submit(catalog.delete, record.id) for _ in range(2)]
+            time.sleep(0.2)
+        errors = [delete.exception() for delete in deletes]
+    assert {type(error) for error in errors} == {type(None), NotFoundError}
+    assert left(catalog) == []
 
 
 @pytest.mark.parametrize(

@@ -113,13 +113,15 @@ def room_on(folder: Path) -> Iterator[None]:
 
 
 def _abandoned(folder: Path) -> bool:
-    if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS:
-        return True
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        old = time.time() - folder.stat().st_mtime > ABANDONED_SECONDS
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:  # its writer, who needs no lock for that, has discarded it meanwhile
+        return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return False
+        return old
     finally:
         os.close(descriptor)
     return True

@@ -63,6 +63,14 @@ class TestCrash:
         catalog.sweep()
         assert left(catalog) == ["mine"]
 
+    def test_what_is_gone_before_it_could_be_looked_at_is_passed_over(self, catalog):
+        """As an upload is that its writer discards while a server starts; a link to nothing stands for it."""
+        catalog.root.mkdir()
+        (catalog.root / f"{PREFIX}gone").symlink_to(catalog.root / "nowhere")
+        (catalog.root / f"{PREFIX}old").mkdir()
+        catalog.sweep()
+        assert left(catalog) == [f"{PREFIX}gone"]
+
 
 class TestFullDisk:
     def test_a_limit_of_the_process(self, catalog):

@@ -111,7 +111,10 @@ class JobDesk:
 
 
 def _opened(url: str) -> _Opened:
-    database = open_database(url)
+    try:
+        database = open_database(url)
+    except OSError as error:
+        raise NotReadyError(f"the folder of the jobs database cannot be made: {error}") from error
     try:
         ledger = Ledger(database)
         # First what gives up soon: the engine's own connections wait for minutes.

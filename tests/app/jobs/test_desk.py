@@ -107,6 +107,16 @@ def test_an_absent_database_is_said_without_its_password(call, caplog, capfd):
     desk.close()
 
 
+def test_a_folder_that_cannot_be_made_is_an_absent_database_until_it_can(tmp_path):
+    (tmp_path / "jobs").write_bytes(b"")
+    desk = JobDesk(f"sqlite:///{tmp_path}/jobs/below/jobs.db")
+    with pytest.raises(NotReadyError, match=r"cannot be made: .*Not a directory"):
+        desk.counts()
+    (tmp_path / "jobs").unlink()
+    assert desk.counts() == {}
+    desk.close()
+
+
 def test_a_database_that_hangs_holds_up_nobody_for_long(monkeypatch):
     """One who opens waits as long as it takes; the others get an answer."""
     opened = threading.Event()

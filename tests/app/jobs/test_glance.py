@@ -43,8 +43,9 @@ async def test_counts_and_workers(glance_at, tmp_path):
     desk.close()
 
 
-async def test_a_database_that_is_away(glance_at):
-    desk = JobDesk("postgresql://someone:hunter2@127.0.0.1:1/howsure")
+@pytest.mark.parametrize("url", ["postgresql://someone:hunter2@127.0.0.1:1/howsure", "sqlite:////dev/null/jobs.db"])
+async def test_a_database_that_is_away(glance_at, url):
+    desk = JobDesk(url)
     glance = glance_at(desk)
     with pytest.raises(NotReadyError):
         desk.counts()

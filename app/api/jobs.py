@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict, fields
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
@@ -137,7 +138,7 @@ async def follow_job(
     last_event_id: Annotated[int, Header(ge=0, le=LARGEST_NUMBER, description="Go on after this event")] = 0,
 ) -> EventSourceResponse:
     """Server-sent events `state`, `progress`, `metrics` and `log`, from the first one on, until the job is over."""
-    await asyncio.to_thread(desk.get, job)
+    await desk.aside(partial(desk.get, job))
     return EventSourceResponse(_events(request, desk, job, last_event_id), ping=PING_SECONDS)
 
 
@@ -145,8 +146,8 @@ async def _events(request: Request, desk: JobDesk, job: str, after: int) -> Asyn
     while not request.app.state.draining:
         # In this order: what happened before the end is then among the events.
         try:
-            over = (await asyncio.to_thread(desk.get, job)).state in FINAL
-            found = await asyncio.to_thread(desk.events, job, after)
+            over = (await desk.aside(partial(desk.get, job))).state in FINAL
+            found = await desk.aside(partial(desk.events, job, after))
         except NotReadyError:
             # The caller has its answer already, and keeps it until the database is back.
             await asyncio.sleep(POLL_SECONDS)

@@ -1,9 +1,12 @@
 """Where the API hands jobs in and asks after them. Opens the database when it is first needed, and again if need be."""
 
+import asyncio
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from app.errors import ConflictError, InvalidError, NotFoundError, NotReadyError
 from app.jobs import engine
@@ -12,7 +15,9 @@ from app.jobs.ledger import Ledger
 from app.jobs.tables import AWAY, open_database, why_away
 from app.jobs.workers import Workers
 
+Found = TypeVar("Found")
 OPENED_WITHIN_SECONDS = 15.0
+THREADS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,12 @@ class JobDesk:
         self._url = url
         self._opened: _Opened | None = None
         self._lock = threading.Lock()
+        # Not the loop's own threads, of which scoring has need: a database that hangs would hold them all.
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="howsure-desk")
+
+    async def aside(self, call: Callable[[], Found]) -> Found:
+        """For coroutines: what a call of this desk gives or raises, made in one of the desk's own threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def submit(self, job: NewJob) -> tuple[Job, bool]:
         """The job, and whether it is new. Raises InvalidError where its id stands for another job."""
@@ -94,6 +105,7 @@ class JobDesk:
             return Workers(self._open().ledger.engine, dead_seconds).alive()
 
     def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
         if self._opened is not None:
             self._opened.queue.close()
             self._opened.ledger.engine.dispose()

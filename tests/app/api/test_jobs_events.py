@@ -3,9 +3,13 @@
 import asyncio
 import json
 import shutil
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
+from app.api.jobs import POLL_SECONDS
 from tests.fixtures.problems import check_problem
 
 pytestmark = pytest.mark.anyio
@@ -96,6 +100,20 @@ async def test_a_stream_outlives_an_outage_of_the_database(service, request_for,
     await asyncio.to_thread(ledger.request_cancel, job)
     events = events_of(await asyncio.wait_for(following, 10))
     assert [data["state"] for _, _, data in events] == ["queued", "cancelled"]
+
+
+async def test_a_stream_over_a_database_that_hangs_leaves_the_loop_its_threads(service, request_for, ledger):
+    client = service()
+    job = (await client.post(URL, json=request_for())).json()["id"]
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    following = asyncio.create_task(client.get(f"{URL}/{job}/events"))
+    with closing(sqlite3.connect(ledger.engine.url.database, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        await asyncio.sleep(2 * POLL_SECONDS)
+        await asyncio.wait_for(asyncio.to_thread(int), 2)
+        assert not following.done()
+    await asyncio.to_thread(ledger.request_cancel, job)
+    assert events_of(await asyncio.wait_for(following, 10))[-1][2]["state"] == "cancelled"
 
 
 async def test_log(finished):

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from app.api.dataset_schemas import DatasetCard, DatasetList, DatasetReference, DatasetRow
 from app.api.deps import DatasetsDep, SettingsDep, problems, require
+from app.api.hang_up import unless_gone
 from app.api.schemas import Limit
 from app.api.upload import read_upload
 from app.datasets.catalog import DatasetCatalog
@@ -115,7 +116,7 @@ async def _upload(request: Request, datasets: DatasetCatalog, settings: Settings
     try:
         form = await read_upload(request, incoming, frozenset({"name"}))
         name = _name(form.fields.get("name", "").strip() or form.filename)
-        return await _checked(datasets, settings, lambda watch: datasets.add(incoming, name, watch))
+        return await _checked(request, datasets, settings, lambda watch: datasets.add(incoming, name, watch))
     finally:
         incoming.discard()
 
@@ -132,15 +133,26 @@ async def _register(request: Request, datasets: DatasetCatalog, settings: Settin
         found = pointers(error.errors(include_input=False, include_url=False, include_context=False))
         raise InvalidError("the request does not fit the schema", errors=found) from error
     name = None if wanted.name is None else _name(wanted.name.strip())
-    return await _checked(datasets, settings, lambda watch: datasets.register(wanted.path, name, watch))
+    return await _checked(request, datasets, settings, lambda watch: datasets.register(wanted.path, name, watch))
 
 
-async def _checked(datasets: DatasetCatalog, settings: Settings, work: Callable[[Watch], Added]) -> Added:
+async def _checked(
+    request: Request, datasets: DatasetCatalog, settings: Settings, work: Callable[[Watch], Added]
+) -> Added:
     watch = Watch(settings.dataset_check_seconds)
+    check = datasets.checks.submit(_started, work, watch)
     try:
-        return await asyncio.get_running_loop().run_in_executor(datasets.checks, work, watch)
+        return await unless_gone(request, asyncio.wrap_future(check))
     finally:
-        watch.stop()  # the thread goes on by itself when this task is cancelled
+        # The thread goes on by itself when nobody waits, and what it writes must not be removed under its hands.
+        watch.stop()
+        check.cancel()
+        await asyncio.gather(asyncio.wrap_future(check), return_exceptions=True)
+
+
+def _started(work: Callable[[Watch], Added], watch: Watch) -> Added:
+    watch.start()
+    return work(watch)
 
 
 def _name(text: str) -> str:

@@ -1,8 +1,8 @@
 """Work for a request that ends as soon as nobody waits for its answer."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from fastapi import Request
 
@@ -11,7 +11,7 @@ from app.errors import ClientGoneError
 Answer = TypeVar("Answer")
 
 
-async def unless_gone(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer:
+async def unless_gone(request: Request, work: Awaitable[Answer]) -> Answer:
     """The result of `work`; it is cancelled, and ClientGoneError raised, once the client has closed the connection.
 
     Only for a request whose body has been read.

@@ -1,19 +1,25 @@
 """Ends a long check from outside: a thread cannot be killed, but it can be asked between two rows."""
 
+import math
 import time
 
 from app.errors import TimedOutError
 
 
 class Watch:
-    """Called between rows. Raises TimedOutError once the time is up, or after `stop`."""
+    """Called between rows. Raises TimedOutError once the time since `start` is up, or after `stop`."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self.until = time.monotonic() + seconds
+        self._until = math.inf
+        self._stopped = False
+
+    def start(self) -> None:
+        """The check begins: waiting for those of others takes none of its time."""
+        self._until = time.monotonic() + self.seconds
 
     def __call__(self) -> None:
-        if time.monotonic() > self.until:
+        if self._stopped or time.monotonic() > self._until:
             raise TimedOutError(
                 f"the data could not be checked within {self.seconds:g} s: upload it in parts, or raise"
                 " HOWSURE_DATASET_CHECK_SECONDS"
@@ -21,4 +27,4 @@ class Watch:
 
     def stop(self) -> None:
         """Nobody waits for the answer any more."""
-        self.until = 0.0
+        self._stopped = True

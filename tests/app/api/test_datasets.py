@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import json
+import threading
+import time
 
 import httpx
 import pytest
@@ -11,6 +13,7 @@ from app.keys import ApiKey, Scope
 from app.main import create_app
 from app.settings import Settings
 from tests.fixtures import labelled_data as made
+from tests.fixtures.catalogs import csv_of
 from tests.fixtures.problems import check_problem
 
 pytestmark = pytest.mark.anyio
@@ -178,6 +181,56 @@ async def test_limits(service, tmp_path):
     assert "more than 5 rows" in problem["detail"]
     check_problem(await service(dataset_check_seconds=1e-9).post(URL, **upload(ZIP)), 504, "timed_out")
     assert left(tmp_path) == []
+
+
+async def test_the_time_of_a_check_begins_with_the_check(service):
+    client = service(dataset_check_seconds=0.5)
+    client.app.state.datasets.checks.submit(time.sleep, 1)
+    assert (await client.post(URL, **upload(ZIP))).status_code == 201
+
+
+@pytest.fixture
+def leaving():
+    """`leaving(app, body)`: (status, seconds until then) of an upload whose client leaves half a second after it."""
+
+    async def leaving(app, body):
+        messages, sent = asyncio.Queue(), []
+        messages.put_nowait({"type": "http.request", "body": body})
+        scope = {"type": "http", "method": "POST", "path": URL, "raw_path": URL.encode(), "query_string": b""}
+        scope |= {"headers": [(b"content-type", FORM["Content-Type"].encode())], "http_version": "1.1"}
+
+        async def send(message):
+            sent.append(message)
+
+        answering = asyncio.create_task(app(scope, messages.get, send))
+        await asyncio.sleep(0.5)
+        assert not sent
+        messages.put_nowait({"type": "http.disconnect"})
+        left_at = time.monotonic()
+        await answering
+        return sent[0]["status"], time.monotonic() - left_at
+
+    return leaving
+
+
+async def test_a_check_ends_when_its_caller_leaves(service, tmp_path, leaving):
+    app = service().app
+    body = part("file", csv_of(1, rows=100_000), "o.csv") + b"--b--\r\n"
+    status, seconds = await leaving(app, body)
+    assert (status, seconds < 1) == (499, True)
+    app.state.datasets.checks.submit(int).result(1)
+    assert list((tmp_path / "datasets").iterdir()) == [tmp_path / "datasets/.lock"]
+
+
+async def test_a_check_never_begins_when_its_caller_leaves_before(service, tmp_path, leaving):
+    app = service().app
+    free = threading.Event()
+    app.state.datasets.checks.submit(free.wait, 10)
+    status, seconds = await leaving(app, part("file", ZIP, "set.zip") + b"--b--\r\n")
+    assert (status, seconds < 1) == (499, True)
+    free.set()
+    app.state.datasets.checks.submit(int).result(1)
+    assert list((tmp_path / "datasets").iterdir()) == [tmp_path / "datasets/.lock"]
 
 
 async def test_the_form_may_be_larger_than_other_bodies_and_json_not(service):

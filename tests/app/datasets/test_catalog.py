@@ -133,12 +133,14 @@ def test_data_that_cannot_be_read_leaves_nothing(catalog):
 
 
 def test_a_check_ends_when_its_time_is_up_or_nobody_waits(catalog):
-    watch = Watch(60)
-    watch()
-    watch.stop()
-    for late in (Watch(0), watch):
+    left_alone, late = Watch(60), Watch(0)
+    left_alone()
+    left_alone.stop()
+    late()
+    for watch in (left_alone, late):
+        watch.start()
         with pytest.raises(TimedOutError, match="HOWSURE_DATASET_CHECK_SECONDS"):
-            add(catalog, watch=late)
+            add(catalog, watch=watch)
     assert left(catalog) == []
 
 

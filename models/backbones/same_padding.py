@@ -21,18 +21,25 @@ def make_padding_static(network: nn.Module, images: Tensor, keep: Collection[str
     """
     static = copy.deepcopy(network).eval()
     names = [name for name, module in static.named_modules() if isinstance(module, Conv2dSame)]
-    sizes = {name: _input_size(static, name, images) for name in names}
-    for name, size in sizes.items():
+    for name, size in _input_sizes(static, names, images).items():
         static.set_submodule(name, _static(static.get_submodule(name), size, fixed=name in keep))
     return static
 
 
-def _input_size(network: nn.Module, name: str, images: Tensor) -> tuple[int, int]:
-    seen: list[torch.Size] = []
-    hook = network.get_submodule(name).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
+def _input_sizes(network: nn.Module, names: Collection[str], images: Tensor) -> dict[str, tuple[int, int]]:
+    sizes: dict[str, tuple[int, int]] = {}
+
+    def note(name: str, inputs: tuple[Tensor, ...]) -> None:
+        sizes.setdefault(name, (inputs[0].shape[-2], inputs[0].shape[-1]))
+
+    hooks = [
+        network.get_submodule(name).register_forward_pre_hook(lambda _, inputs, name=name: note(name, inputs))
+        for name in names
+    ]
     network(images)
-    hook.remove()
-    return seen[0][-2], seen[0][-1]
+    for hook in hooks:
+        hook.remove()
+    return sizes
 
 
 def _static(convolution: nn.Module, size: tuple[int, int], fixed: bool) -> nn.Module:

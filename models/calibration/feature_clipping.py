@@ -1,5 +1,6 @@
 """Feature clipping (arXiv 2410.19796, AAAI 2025), then temperature scaling: extreme features make extreme logits."""
 
+import math
 from typing import Self
 
 import torch
@@ -14,7 +15,7 @@ GRID_STEP, GRID_POINTS = 0.01, 2000  # c from 0.01 to 20, as released
 NO_CLIP = torch.finfo(torch.float32).max
 KEPT_ACCURACY = 0.99  # of the accuracy without clipping
 SEARCH_POINTS = 24  # in each of the two passes over the grid
-SEARCH_HALVINGS = 12  # finds T within 0.2 %, its NLL within 1e-5
+SEARCH_NEAR = 1e-3  # of log T, which finds its NLL within 1e-5
 
 
 class FeatureClipping(Calibrator):
@@ -65,14 +66,16 @@ def _check_head(outputs: ModelOutputs) -> None:
 def _best_clip(outputs: ModelOutputs, labels: Tensor) -> float:
     lowest_accuracy = KEPT_ACCURACY * _accuracy(outputs.logits, labels)
     best = (_tempered_nll(outputs.logits, labels), NO_CLIP)
-    last = min(GRID_POINTS, int(float(outputs.require_features().abs().max()) / GRID_STEP) + 1)
+    # A clip that cuts nothing here would cut new rows with larger features: one step below the largest is the last.
+    last = max(1, min(GRID_POINTS, math.ceil(float(outputs.require_features().abs().max()) / GRID_STEP) - 1))
     first = 1
     for _ in range(2):
         points = torch.logspace(0, 1, SEARCH_POINTS, base=last / first, dtype=torch.float64).mul(first).round()
         for point in sorted(set(points.tolist())):
             logits = _clipped(outputs, point * GRID_STEP)
             if _accuracy(logits, labels) >= lowest_accuracy:
-                best = min(best, (_tempered_nll(logits, labels), point * GRID_STEP))
+                found = _tempered_nll(logits, labels)
+                best = (found, point * GRID_STEP) if found < best[0] else best
         first, last = _neighbours(points, best[1] / GRID_STEP)
     return best[1]
 
@@ -84,7 +87,7 @@ def _neighbours(points: Tensor, best: float) -> tuple[int, int]:
 
 
 def _tempered_nll(logits: Tensor, labels: Tensor) -> float:
-    inverse = best_inverse_temperature(logits, labels, halvings=SEARCH_HALVINGS)
+    inverse = best_inverse_temperature(logits, labels, near=SEARCH_NEAR)
     return float(cross_entropy(logits.double() * inverse, labels))
 
 

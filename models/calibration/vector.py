@@ -27,6 +27,8 @@ class Vector(Calibrator):
     def fit(self, outputs: ModelOutputs, labels: Tensor, *, prior: float = 0.1) -> Self:
         self.check_labels(outputs, labels)
         logits = outputs.logits.double()
+        if outputs.mask is not None:  # whatever stands there, 0 * inf would reach the factors
+            logits = logits.masked_fill(~outputs.mask, 0)
         strength = 1 / (2 * prior**2 * len(outputs))
         common = best_inverse_temperature(logits, labels, outputs.mask)
         scale = torch.zeros(logits.shape[1], dtype=torch.float64, device=logits.device, requires_grad=True)

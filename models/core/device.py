@@ -1,11 +1,9 @@
 """Which device and precision to serve on, and one seed for every generator."""
 
 import platform
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 
 from models.core.errors import UnsupportedError
@@ -72,13 +70,6 @@ def on_cores(count: int) -> Iterator[None]:
         yield
     finally:
         use_cores(before)
-
-
-def seed_everything(seed: int) -> None:
-    """Set the seed of Python, numpy and torch (every device)."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
 
 
 def machine() -> str:

@@ -59,6 +59,8 @@ class OutputRows:
 
 
 def _float32(values: Numbers) -> NDArray[np.float32] | None:
+    if any(isinstance(value, str) and "_" in value for value in values):
+        return None  # Python reads 1_0 as 10; in a file it is a slip
     try:
         with np.errstate(over="ignore"):
             return np.array(values, np.float64).astype(np.float32)

@@ -58,7 +58,7 @@ PRESETS: dict[str, Family] = {
     "ungrad": Family(alpha=2.0),
     # The gradient of the predicted label's log-likelihood.
     "negrad": Family(r=1, classes=Classes.PREDICTED),
-    # L1 norm at the last layer for a uniform target (arXiv 2110.00218), where high means familiar.
+    # L1 norm at the last layer for a uniform target (arXiv 2110.00218), where high means familiar. Ours: its bias too.
     "gradnorm": Family(q=1, r=1, classes=Classes.UNIFORM, depth=1, sign=-1),
 }
 

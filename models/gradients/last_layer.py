@@ -7,7 +7,10 @@ from torch import Tensor
 
 
 def last_layer_energy(probabilities: Tensor, features: Tensor) -> Tensor:
-    """(N,): sum_c p_c ||g_c||^2 over weight and bias of the last layer, (1 + ||h||^2)(1 - ||p||^2)."""
+    """(N,): sum_c p_c ||g_c||^2 over weight and bias of the last layer, (1 + ||h||^2)(1 - ||p||^2).
+
+    A language model's unembedding has no bias; the 1 is counted there too, beside a ||h||^2 of a thousand or more.
+    """
     others = probabilities.scatter(1, probabilities.argmax(dim=1, keepdim=True), 0)
     rest = others.sum(dim=1)
     spread = rest * (2 - rest) - others.square().sum(dim=1)

@@ -16,6 +16,7 @@ from torch.nn.functional import linear, one_hot, relu, softplus
 from models.core.errors import CheckpointError, DataError
 
 POINTS = 10
+LEAST_SPREAD = 1e-4  # of that along the first direction; along others rows are alike, but for rounding
 FEW_SHOT = "few_shot"  # among a version's tensors, and the part of its report
 
 
@@ -60,7 +61,8 @@ class FewShotRecalibrator:
         _check(rows, plan)
         generator = torch.Generator().manual_seed(plan.seed)
         principal = _principal(rows.embeddings, plan.directions)
-        layers = {name: nn.Parameter(value) for name, value in _initial(plan, rows, generator).items()}
+        inputs = POINTS + principal["components"].shape[1]
+        layers = {name: nn.Parameter(value) for name, value in _initial(plan, inputs, rows, generator).items()}
         optimiser = torch.optim.AdamW(layers.values(), lr=plan.rate, weight_decay=plan.weight_decay)
         for _ in range(plan.steps):
             shown, asked, there = _drawn(rows.domains, plan, generator)
@@ -110,9 +112,8 @@ def _curves(state: Mapping[str, Tensor], confidences: Tensor, embeddings: Tensor
     return log_odds.sigmoid()
 
 
-def _initial(plan: FewShotPlan, rows: DomainRows, generator: torch.Generator) -> dict[str, Tensor]:
+def _initial(plan: FewShotPlan, inputs: int, rows: DomainRows, generator: torch.Generator) -> dict[str, Tensor]:
     """Uniform within ±1 / sqrt(inputs); the first curve is nearly flat, at the accuracy of all rows."""
-    inputs = POINTS + plan.directions
 
     def drawn(made: int, given: int) -> Tensor:
         values: Tensor = (2 * torch.rand(made, given, generator=generator) - 1) / given**0.5
@@ -129,10 +130,11 @@ def _initial(plan: FewShotPlan, rows: DomainRows, generator: torch.Generator) ->
 
 
 def _principal(embeddings: Tensor, directions: int) -> dict[str, Tensor]:
-    """Components scaled so that rows have variance 1 along each."""
+    """Components (D, at most `directions`) scaled so that rows have variance 1 along each that they differ along."""
     mean = embeddings.mean(dim=0)
     _, sizes, vectors = torch.linalg.svd(embeddings - mean, full_matrices=False)
-    scale = len(embeddings) ** 0.5 / sizes[:directions].clamp_min(1e-6)
+    sizes = sizes[:directions]
+    scale = torch.where(sizes > LEAST_SPREAD * sizes[0], len(embeddings) ** 0.5 / sizes, 0)
     return {"mean": mean, "components": vectors[:directions].T * scale}
 
 

@@ -3,18 +3,17 @@
 It is fitted on reference answers: a token is right where it is the one that came, given that all before it were.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from models.calibration.temperature import LARGEST, SMALLEST
+from models.calibration.temperature import LARGEST, SMALLEST, least_loss, row_derivatives
 from models.core.errors import DataError
 from models.language.read_tokens import ReadTokens
 from models.metrics.calibration import expected_calibration_error, noise_floor
 
-STEPS, NEAR = 25, 1e-4  # of Newton's method, and the change of log T at which it is done. Ours
+NEAR = 1e-4  # the change of log T at which the search is done. Ours
 FEWEST_TOKENS = 100  # to fit on, or to judge by. Ours
 AT_LIMIT = 1.05  # nearer to a limit than by this factor the fit has run into it
 
@@ -38,21 +37,9 @@ def fit_token_temperature(unembedding: nn.Linear, read: ReadTokens) -> float:
 
     Raises DataError for fewer than 100 tokens, and where the minimum lies at a limit: answers that the model never, or
     always, has as its likeliest tell nothing.
-
-    The NLL is convex in b = 1/T, with slope mean(E_p[z] - z_target) and curvature mean(Var_p[z]): Newton's method in
-    log b, kept within the interval that the slopes' signs leave.
     """
     _check_enough(read)
-    low, high, at = math.log(1 / LARGEST), math.log(1 / SMALLEST), 0.0
-    for _ in range(STEPS):
-        slope, curvature = _derivatives(unembedding, read, math.exp(at))
-        low, high = (low, at) if slope > 0 else (at, high)
-        step = -slope / curvature if curvature > 0 else math.inf
-        moved = at + step if low < at + step < high else (low + high) / 2
-        if abs(moved - at) < NEAR:
-            break
-        at = moved
-    found = math.exp(-moved)
+    found = 1 / least_loss(lambda inverse: _derivatives(unembedding, read, inverse), NEAR)
     if not SMALLEST * AT_LIMIT < found < LARGEST / AT_LIMIT:
         raise DataError(
             f"the temperature of tokens would be {found:.3g}, at the limit of what is fitted: are these answers to"
@@ -67,16 +54,10 @@ def _check_enough(read: ReadTokens) -> None:
 
 
 def _derivatives(unembedding: nn.Linear, read: ReadTokens, inverse: float) -> tuple[float, float]:
-    """First and second derivative of the mean NLL by log b; the second without the term that is 0 at the minimum."""
-    slope = curvature = 0.0
-    for logits, targets in read.logits(unembedding):
-        probabilities = (logits * inverse).softmax(dim=1)
-        mean = torch.linalg.vecdot(probabilities, logits)
-        spread = torch.linalg.vecdot(probabilities, (logits - mean[:, None]).square())
-        picked = logits.gather(1, targets[:, None])[:, 0]
-        slope += float((mean - picked).double().sum())
-        curvature += float(spread.double().sum())
-    return inverse * slope / len(read), inverse * inverse * curvature / len(read)
+    """First and second derivative of the mean NLL by 1/T."""
+    rows = [row_derivatives(logits, targets, inverse) for logits, targets in read.logits(unembedding)]
+    slopes, curvatures = (torch.cat(each).double() for each in zip(*rows, strict=True))
+    return float(slopes.mean()), float(curvatures.mean())
 
 
 def token_figures(unembedding: nn.Linear, read: ReadTokens, temperature: float, seed: int = 0) -> TokenFigures:

@@ -1,7 +1,8 @@
 """Epochs over labelled images."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any, Self
 
 import torch
@@ -192,10 +193,18 @@ class _With(nn.Module):
 
     def __init__(self, network: nn.Module, state: State) -> None:
         super().__init__()
-        self.network, self.held = network, state
+        self.network, self.held = network, {name: state[name] for name in _places(network) if name in state}
 
     def forward(self, images: Tensor) -> object:
-        return functional_call(self.network, self.held, images)
+        return functional_call(self.network, self.held, images, tie_weights=False)
+
+
+def _places(network: nn.Module) -> Iterator[str]:
+    """Names of parameters and buffers: of a module that has two names by one of them, of a shared tensor by each."""
+    for prefix, module in network.named_modules():
+        parts = (module.named_parameters, module.named_buffers)
+        for name, _ in chain.from_iterable(each(recurse=False, remove_duplicate=False) for each in parts):
+            yield f"{prefix}.{name}" if prefix else name
 
 
 def _row_loss(plan: TrainPlan) -> RowLoss:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable
 
 FIRST_RATE = 0.04  # of the highest one, where it begins to rise
-DROPS = (0.43, 0.71)  # of the steps: 150 and 250 of 350 epochs in the recipe of arXiv 2002.09437
+# Of the steps after the warm-up; 150 and 250 of 350 epochs in the recipe of arXiv 2002.09437, which has none.
+DROPS = (0.43, 0.71)
 
 # Share in [0, 1) of the steps after the warm-up → share of the highest rate.
 SCHEDULES: dict[str, Callable[[float], float]] = {

@@ -26,7 +26,7 @@ def with_outliers(rows, seed, share=0.3):
 
 def tempered_nll(outputs, labels, clip):
     logits = outputs.head.logits(outputs.features.clamp(-clip, clip)).double()
-    return negative_log_likelihood(logits * best_inverse_temperature(logits, labels, halvings=20), labels)
+    return negative_log_likelihood(logits * best_inverse_temperature(logits, labels, near=1e-6), labels)
 
 
 def test_clips_what_a_temperature_cannot_mend():
@@ -90,3 +90,13 @@ def test_a_head_of_another_network_is_refused():
     outputs, labels = with_outliers(20, seed=25)
     with pytest.raises(ValueError, match="prepare all three with one network"):
         FeatureClipping(DIMENSIONS).fit(replace(outputs, logits=outputs.logits + 1), labels)
+
+
+def test_where_no_clip_helps_larger_features_of_new_rows_are_not_cut():
+    features = torch.eye(4, 12).repeat(50, 1)
+    head = LinearHead(4 * torch.eye(4, 12), torch.zeros(4))
+    outputs = ModelOutputs(head.logits(features), features=features, head=head)
+    method = FeatureClipping(DIMENSIONS).fit(outputs, torch.arange(4).repeat(50))
+    twice = replace(outputs, features=2 * features, logits=2 * outputs.logits)
+    temperature = method.state()["temperature"]
+    torch.testing.assert_close(method.transform(twice).calibrated, twice.logits / temperature)

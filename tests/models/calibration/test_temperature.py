@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from models.calibration import temperature
 from models.calibration.temperature import LARGEST, SMALLEST, Temperature
 from models.core.method import Dimensions
 from models.core.outputs import ModelOutputs
@@ -46,8 +47,18 @@ def test_stays_within_its_bounds(labels, bound):
 
 def test_the_label_never_changes():
     logits = torch.randn(100, 4, generator=torch.Generator().manual_seed(0))
-    for temperature in (0.02, 3.0, 50.0):
-        method = Temperature(DIMENSIONS).load_state({"temperature": torch.tensor(temperature)})
+    for divisor in (0.02, 3.0, 50.0):
+        method = Temperature(DIMENSIONS).load_state({"temperature": torch.tensor(divisor)})
         calibrated = method.transform(ModelOutputs(logits)).calibrated
-        assert torch.equal(calibrated, logits / temperature)
+        assert torch.equal(calibrated, logits / divisor)
         assert torch.equal(calibrated.argmax(dim=1), logits.argmax(dim=1))
+
+
+@pytest.mark.parametrize("margin", [0.01, 1.0, 100.0])
+def test_a_search_that_would_creep_ends_after_few_passes(margin, monkeypatch):
+    passes = []
+    plain = temperature.row_derivatives
+    monkeypatch.setattr(temperature, "row_derivatives", lambda *given: passes.append(1) or plain(*given))
+    # All right by one margin: the loss is nearly exp(-margin / T), along which Newton's steps stay alike.
+    assert fitted(margin * torch.eye(4), torch.arange(4)) == pytest.approx(SMALLEST)
+    assert len(passes) < 60

@@ -69,3 +69,15 @@ def test_rows_that_are_all_right_do_not_drive_the_scale_to_infinity():
     logits = 4 * torch.eye(3).repeat(20, 1)
     state = Vector(DIMENSIONS).fit(ModelOutputs(logits), torch.arange(3).repeat(20)).state()
     assert float(state["scale"].max()) < 60
+
+
+def test_whatever_stands_for_an_absent_choice_does_not_reach_the_factors():
+    logits, labels = drawn(60)
+    kept = labels != 2
+    logits, labels, mask = logits[kept], labels[kept], torch.tensor([True, True, False]).repeat(int(kept.sum()), 1)
+    states = [
+        Vector(DIMENSIONS).fit(ModelOutputs(logits.masked_fill(~mask, fill), mask=mask), labels).state()
+        for fill in (0.0, -torch.inf, torch.nan)
+    ]
+    for state in states[1:]:
+        assert all(torch.equal(value, states[0][name]) for name, value in state.items())

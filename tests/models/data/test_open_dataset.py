@@ -139,6 +139,7 @@ BAD_VALUES = [
     ("-inf", "logit 1"),
     ("1e39", "logit 1"),
     ("x", "logit"),
+    ("1_0", "logit"),
     ("", "logit"),
 ]
 

@@ -100,3 +100,14 @@ def test_other_tensors_are_refused(fitted, changed, width):
     for name in fitted.state:
         with pytest.raises(CheckpointError, match="fit it anew"):
             FewShotRecalibrator.load({key: value for key, value in fitted.state.items() if key != name}, 4)
+
+
+@pytest.mark.parametrize("width", [1, 4])
+def test_directions_along_which_rows_are_alike_tell_nothing(width):
+    rows = two_kinds_of_domains(6, seed=5)
+    embeddings = torch.zeros(len(rows.embeddings), width)
+    embeddings[:, 0] = (rows.domains % 2).float()
+    made = FewShotRecalibrator.fit(replace(rows, embeddings=embeddings), replace(PLAN, directions=3, steps=5))
+    moved = embeddings[:6] + torch.tensor([0.0, 0.01, 0.01, 0.01])[:width]
+    near = made.curve(rows.confidences[:6], moved)
+    assert near.tolist() == pytest.approx(made.curve(rows.confidences[:6], embeddings[:6]).tolist(), abs=1e-4)

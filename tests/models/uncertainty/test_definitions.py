@@ -53,6 +53,11 @@ def test_epistemic_keeps_its_digits_where_the_network_is_certain():
     assert float(SCORES["epistemic"](Dimensions(2, 3)).score(outputs)) == pytest.approx(2 * math.exp(-30), rel=1e-4)
 
 
+def test_max_prob_keeps_its_digits_where_the_network_is_certain():
+    outputs = ModelOutputs(torch.zeros(1, 2), calibrated=torch.tensor([[30.0, 0.0]]))
+    assert float(SCORES["max_prob"](Dimensions(2, 3)).score(outputs)) == pytest.approx(math.exp(-30), rel=1e-4)
+
+
 @pytest.mark.parametrize(("name", "largest"), [("entropy", math.log(4)), ("max_prob", 0.75)])
 def test_bounded_scores_reach_their_bounds(name, largest):
     logits = torch.tensor([[0.0] * 4, [200.0, 0.0, 0.0, 0.0]])

@@ -178,3 +178,12 @@ def test_the_network_itself_is_trained_and_left_in_eval_mode():
     assert same(found.state, network.state_dict())
     assert not network.training
     assert all(np.isfinite(tensor.numpy()).all() for tensor in found.state.values())
+
+
+@pytest.mark.parametrize("module", [True, False])
+def test_weights_that_have_two_names_are_averaged(module):
+    tied, plan = with_dropout(), replace(PLAN, averaging=0.9)
+    tied.other = tied.conv if module else torch.nn.Conv2d(3, 6, 3, bias=False)
+    tied.other.weight = tied.conv.weight
+    found, plain = train(tied, plan).state, train(plan=plan).state
+    assert same({name: found[name] for name in plain}, plain)

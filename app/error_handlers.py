@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -30,6 +31,7 @@ from models.core.errors import CheckpointError, DataError, UnknownNameError
 
 log = logging.getLogger("howsure.errors")
 
+MOST_TOLD = 100  # misfits of a request; a reply must not outgrow it
 BY_STATUS: dict[int, type[HowsureError]] = {
     400: BadRequestError,
     404: NotFoundError,
@@ -58,7 +60,10 @@ def install_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         return problem_response(
-            request, InvalidError("the request does not fit the schema", errors=pointers(error.errors(), error.body))
+            request,
+            InvalidError(
+                "the request does not fit the schema", errors=pointers(error.errors()[:MOST_TOLD], error.body)
+            ),
         )
 
     @app.exception_handler(UnknownNameError)
@@ -109,6 +114,15 @@ class ErrorBoundary:
             log.error("unhandled", exc_info=error, extra={"event": "unhandled", "path": scope["path"]})
             problem = InternalError("the request failed inside howsure; see its log")
             await problem_response(Request(scope), problem)(scope, receive, send)
+
+
+def misfit(error: ValidationError) -> InvalidError:
+    """Points at what does not fit the schema, unless that is in too many places to be told."""
+    count = error.error_count()
+    if count > MOST_TOLD:
+        return InvalidError(f"the request does not fit the schema in {count} places")
+    found = pointers(error.errors(include_input=False, include_url=False, include_context=False))
+    return InvalidError("the request does not fit the schema", errors=found)
 
 
 def pointers(errors: Sequence[Any], document: object = None) -> list[dict[str, str]]:

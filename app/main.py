@@ -13,6 +13,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from app import openai_error
 from app.api import activation, datasets, embed, health, jobs, layers, models, prompts, registration, score
 from app.api.embed_schemas import EmbedRequest
 from app.api.openai import routes as openai
@@ -34,6 +35,8 @@ from app.settings import Settings
 from app.telemetry import Metrics, RequestTelemetry
 
 log = logging.getLogger("howsure")
+
+SMALL_BODY, CLASSES_BODY = 2**16, 2**20  # bytes, of JSON on routes that take no data; with the names of many classes
 
 
 def create_app(settings: Settings | None = None, on_fatal: Callable[[str], None] | None = None) -> FastAPI:
@@ -86,12 +89,19 @@ def create_app(settings: Settings | None = None, on_fatal: Callable[[str], None]
     for noun in (score, embed, prompts, openai, models, layers, registration, activation, datasets, jobs, health):
         app.include_router(noun.router)
     install_handlers(app)
-    larger = {("POST", "/v1/datasets"): settings.max_dataset_bytes}
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, routes=larger)
+    app.add_middleware(BodyLimit, max_bytes=min(SMALL_BODY, settings.max_body_bytes), routes=_body_limits(settings))
     app.add_middleware(ErrorBoundary)
     app.add_middleware(RequestTelemetry, metrics=metrics)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     return app
+
+
+def _body_limits(settings: Settings) -> dict[tuple[str, str], int]:
+    """Of the routes that take more than a few words. FastAPI reads the bodies of all others before any key is seen."""
+    scored = ("/v1/images/score", "/v1/images/embed", "/v1/prompts/score", *openai_error.ROUTES)
+    limits = {("POST", path): settings.max_body_bytes for path in scored}
+    classes = min(CLASSES_BODY, settings.max_body_bytes)
+    return limits | {("POST", "/v1/datasets"): settings.max_dataset_bytes, ("POST", "/v1/models"): classes}
 
 
 async def _load(catalog: Catalog, reloader: Reloader, on_fatal: Callable[[str], None] | None) -> None:

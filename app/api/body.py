@@ -11,7 +11,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from app.api.schemas import ImagesBody, ImagesQuery
-from app.error_handlers import pointers
+from app.error_handlers import misfit
 from app.errors import BadRequestError, InvalidError, PayloadTooLargeError, UnsupportedMediaTypeError
 from app.scoring.intake import ImageInput
 
@@ -52,8 +52,7 @@ def parse_json(content: bytes, body: type[Body]) -> Body:
     try:
         return body.model_validate_json(content)
     except ValidationError as error:
-        found = pointers(error.errors(include_input=False, include_url=False, include_context=False))
-        raise InvalidError("the request does not fit the schema", errors=found) from error
+        raise misfit(error) from error
 
 
 async def read_json(request: Request, body: type[Body]) -> Body:

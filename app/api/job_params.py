@@ -19,8 +19,8 @@ class GateParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    max_nll_increase: float = Field(0.0, ge=0)
-    max_ece_increase: float = Field(0.0, ge=0)
+    max_nll_increase: float = Field(0.0, ge=0, allow_inf_nan=False)
+    max_ece_increase: float = Field(0.0, ge=0, allow_inf_nan=False)
     max_accuracy_drop: float = Field(0.01, ge=0, le=1, description="0.01 is one point of accuracy")
 
 

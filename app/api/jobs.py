@@ -59,7 +59,7 @@ def submit_job(
         type=body.type,
         model=body.model,
         dataset=body.dataset,
-        params=body.params.model_dump(),
+        params=body.params.model_dump(mode="json"),  # as they come back from the database
         priority=body.priority,
         created_by=actor,
     )

@@ -20,7 +20,7 @@ from app.keys import Scope
 from app.scoring.catalog import Catalog, LoadFailure
 from app.scoring.loading import Served
 from app.scoring.prompt_predictor import PromptPredictor
-from models.core.errors import CheckpointError, ModelSideError
+from models.core.errors import CheckpointError, ModelSideError, UnknownNameError
 
 router = APIRouter(
     prefix="/v1/models",
@@ -65,10 +65,13 @@ def list_versions(
 ) -> VersionList:
     """Published versions, newest first, and the history of which one served."""
     numbers = [number for number in reversed(catalog.store.versions(model)) if after is None or number < after]
-    active = catalog.store.active(model)
+    try:
+        active, history = catalog.store.active(model).version, catalog.store.active(model).history
+    except UnknownNameError:  # a job made the first version without promoting it
+        active, history = None, ()
     return VersionList(
-        data=[_summary(catalog, model, number, active.version) for number in numbers[:limit]],
-        history=[Move(**asdict(move)) for move in active.history],
+        data=[_summary(catalog, model, number, active) for number in numbers[:limit]],
+        history=[Move(**asdict(move)) for move in history],
         has_more=len(numbers) > limit,
     )
 
@@ -183,7 +186,7 @@ def _created(catalog: Catalog, model: str, version: int) -> int | None:
     return None
 
 
-def _summary(catalog: Catalog, model: str, number: int, active: int) -> VersionSummary:
+def _summary(catalog: Catalog, model: str, number: int, active: int | None) -> VersionSummary:
     try:
         manifest = catalog.store.read_manifest(model, number)
     except CheckpointError as error:

@@ -7,7 +7,7 @@ from pydantic.config import JsonDict
 
 from app.api.openai.added import ConsistencyOfAnswers, Uncertainty
 from app.api.openai.fields import EQUAL_SEEDS, LARGEST_SEED
-from app.api.schemas import FailedItem, ScoredItem, ScoreUsage
+from app.api.schemas import MOST_ITEMS, FailedItem, ScoredItem, Scores, ScoreUsage
 from models.core.prompt_spec import Readout
 
 CHOICES = (
@@ -19,7 +19,10 @@ SUBJECT = (
     'Of a question: "The following are multiple choice questions (with answers) about …" is written before it, and'
     " after `prefix`. Left out: nothing is"
 )
-TASK = "Which task it is of, for a version that was calibrated by task. Left out: the one that `subject` names"
+TASK = (
+    "Which task it is of, for a version that was calibrated by task; one that it does not know is refused. Left out:"
+    " the one that `subject` names, else any other"
+)
 READOUT = (
     "Where the probability of a choice is read. `next_token`: of its one token where the prompt ends. `text`: summed"
     " over its tokens; `text_length`: divided by how many they are; `text_unconditional`: less that of the choice after"
@@ -67,10 +70,13 @@ class PromptItem(BaseModel):
     id: str | None = Field(None, max_length=256, description="Comes back as `input`")
     prompt: str | None = Field(None, description="The text that the choices follow, as it is")
     messages: list[PromptMessage] | None = Field(
-        None, min_length=1, description="A conversation, by the model's chat template; the choices are its next message"
+        None,
+        min_length=1,
+        max_length=MOST_ITEMS,
+        description="A conversation, by the model's chat template; the choices are its next message",
     )
     question: str | None = Field(None, description=QUESTION)
-    choices: list[str] | None = Field(None, description=CHOICES)
+    choices: list[str] | None = Field(None, max_length=MOST_ITEMS, description=CHOICES)
     subject: str | None = Field(None, min_length=1, max_length=200, description=SUBJECT)
     task: str | None = Field(None, max_length=256, description=TASK)
 
@@ -93,10 +99,10 @@ class PromptsRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
 
-    prompts: list[PromptItem] = Field(min_length=1)
+    prompts: list[PromptItem] = Field(min_length=1, max_length=MOST_ITEMS)
     prefix: str = Field("", description="Put before every prompt and question, such as solved examples")
     model: str | None = Field(None, description="Which model; may be left out when one language model is served")
-    scores: list[str] | None = Field(None, description="Scores to compute; left out: all that the version has")
+    scores: Scores | None = Field(None, description="Scores to compute; left out: all that the version has")
     top_k: int | None = Field(None, ge=1, le=64, strict=True, description="Choices in `top`, 5 if not said")
     readout: Readout | None = Field(None, description=READOUT)
     sort: str | None = Field(None, description=SORT)

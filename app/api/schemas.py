@@ -18,6 +18,7 @@ class Problem(BaseModel):
     errors: list[dict[str, Any]] | None = None
 
 
+MOST_ITEMS = 10_000  # of a list in a body, whatever a server admits: validation stops there
 RED_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGM4wcAAAAJcAMlDyBJGAAAAAElFTkSuQmCC"
 
 SCORES = (
@@ -39,6 +40,9 @@ SORT = (
 )
 
 
+Scores = Annotated[list[str], Field(max_length=1000)]
+
+
 class ImageItem(BaseModel):
     """One image of a JSON request."""
 
@@ -53,9 +57,9 @@ class ImagesBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    images: list[ImageItem] = Field(min_length=1)
+    images: list[ImageItem] = Field(min_length=1, max_length=MOST_ITEMS)
     model: str | None = None
-    scores: list[str] | None = None
+    scores: Scores | None = None
 
 
 class ImagesQuery(BaseModel):
@@ -81,7 +85,7 @@ class ImagesRequest(ImagesBody):
         json_schema_extra={"examples": [{"images": [{"id": "red.png", "data": RED_PIXEL}], "top_k": 1}]}
     )
 
-    scores: list[str] | None = Field(None, description=f"{SCORES}; left out: all that the version has")
+    scores: Scores | None = Field(None, description=f"{SCORES}; left out: all that the version has")
     top_k: int | None = Field(None, ge=1, le=1000, strict=True)
     exact_top: int | None = Field(None, ge=1, le=1000, strict=True, description=EXACT_TOP)
     budget_ms: int | None = Field(None, ge=0, le=3_600_000, strict=True, description=BUDGET)

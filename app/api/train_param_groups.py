@@ -1,5 +1,6 @@
 """Groups of parameters of a job `train`: first weights, augmentation, noise warm-up, loss-rank head."""
 
+import json
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -35,6 +36,10 @@ class NetworkParams(BaseModel):
             raise ValueError(f"{', '.join(found)}: an untrained network has no weights to load")
         if found := [name for name in value if name in SETTLED]:
             raise ValueError(f"{', '.join(found)}: the data say which classes there are; leave it out")
+        try:
+            json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        except ValueError as error:
+            raise ValueError("texts have to be Unicode, and numbers finite") from error
         return value
 
 

@@ -121,7 +121,8 @@ class Catalog:
         return [name for name, predictor in self.predictors.items() if isinstance(predictor, kind)]
 
     def _default(self, kind: type[Served]) -> str | None:
-        """As set, else the only one of the kind, or where all of them ship with the release the one meant for that."""
+        """As set, else the only one of the kind, else the shipped one meant for that: whoever adds a model beside it
+        takes nothing from those who name none."""
         names, chosen = self._of(kind), self.settings.default_model
         if chosen in names or (chosen is not None and chosen not in self.predictors):
             return chosen
@@ -129,7 +130,7 @@ class Catalog:
         # Another that ships must not stand in, unnoticed, for the one that could not be loaded.
         if len(names) == 1 and not (meant in self.failures and names[0] in shipped - {meant}):
             return names[0]
-        return meant if meant in names and set(names) <= shipped else None
+        return meant if meant in names else None
 
     def _take_up(self, model: str, number: int) -> Swap | None:
         started = time.perf_counter()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from app.errors import HowsureError, TimedOutError
+from app.errors import HowsureError, InvalidError, TimedOutError
 from app.scoring.asked import Form, check_sort, read_scores
 from app.scoring.batcher import Batcher, Reservation
 from app.scoring.cores import Cores
@@ -24,6 +24,7 @@ from app.uncertainty_order import most_uncertain_first
 from models.answers import FloatRows
 from models.core.device import model_threads
 from models.core.prompt_spec import Readout
+from models.language.pipeline import LanguagePipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,7 @@ class PromptScorer:
 
     def _read(self, given: PromptInput, asked: PromptsAsked) -> PromptWork:
         language = asked.predictor.pipeline.language
+        _check_task(given, asked.predictor.pipeline)
         found = read_prompt(given, language, asked.readouts, self.settings)
         return PromptWork(
             predictor=asked.predictor,
@@ -179,6 +181,13 @@ class PromptScorer:
                 self.metrics.confidence.labels(predictor.model).observe(outcome.prediction.confidence)
             else:
                 self.metrics.items.labels(predictor.model, outcome.code).inc()
+
+
+def _check_task(given: PromptInput, pipeline: LanguagePipeline) -> None:
+    """A misspelt task would be answered by another temperature. A subject is none that a version has to know."""
+    tasks = pipeline.prompts.tasks
+    if tasks and given.task not in (None, given.subject, *tasks):
+        raise InvalidError(f"no task {given.task!r}; there are {', '.join(tasks)}: leave it out for any other")
 
 
 def _asked(

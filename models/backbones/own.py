@@ -9,6 +9,8 @@ from torch.nn.functional import max_pool2d, relu
 from models.backbones.backbone import Backbone, BackboneKind, ImportedNetwork, cut_at, last_linear
 from models.core.errors import UnknownNameError, UnsupportedError
 
+DEEPEST = 1202  # layers, as in He et al. 2016: a layer takes memory and time even before it has weights
+
 
 class _Convolution(nn.Module):
     def __init__(self, before: int, width: int, *, stride: int = 1, pooled: bool = False) -> None:
@@ -74,8 +76,8 @@ class ResNet(nn.Module):
 
     def __init__(self, num_classes: int = 10, depth: int = 20, width: int = 16) -> None:
         super().__init__()
-        if depth < 8 or depth % 6 != 2:
-            raise UnsupportedError(f"resnet has 6n + 2 layers, as in 8, 14, 20; got depth {depth}")
+        if not 8 <= depth <= DEEPEST or depth % 6 != 2:
+            raise UnsupportedError(f"resnet has 6n + 2 layers, as in 8, 14, 20, at most {DEEPEST}; got depth {depth}")
         self.stem = _Convolution(3, width)
         blocks: list[nn.Module] = []
         before = width
@@ -99,8 +101,8 @@ class Perceptron(nn.Module):
 
     def __init__(self, num_classes: int = 10, depth: int = 6, width: int = 256, side: int = 32) -> None:
         super().__init__()
-        if depth < 2:
-            raise UnsupportedError(f"perceptron needs a depth of at least 2 linear layers, got {depth}")
+        if not 2 <= depth <= DEEPEST:
+            raise UnsupportedError(f"perceptron has 2 to {DEEPEST} linear layers, got depth {depth}")
         before = 3 * side * side
         blocks: list[nn.Module] = [nn.Flatten()]
         for _ in range(depth - 1):

@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from pydantic.config import JsonDict
 
 from app.api.openai.fields import NOT, GenerationBody, Unsupported, only, texts_of_parts
+from app.api.schemas import MOST_ITEMS
 from models.language.generation.sampling import MOST_ALTERNATIVES
 
 PART = {
@@ -59,7 +60,7 @@ class ChatRequest(GenerationBody):
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
-    messages: list[ChatMessage] = Field(min_length=1, description="By the model's chat template")
+    messages: list[ChatMessage] = Field(min_length=1, max_length=MOST_ITEMS, description="By the model's chat template")
     max_completion_tokens: int | None = Field(None, ge=1, description="Another name of max_tokens")
     logprobs: bool | None = Field(None, description="Log-probabilities of the tokens, before temperature and top_p")
     top_logprobs: int | None = Field(None, ge=0, le=MOST_ALTERNATIVES, description="Needs logprobs")

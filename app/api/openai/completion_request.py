@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.config import JsonDict
 
 from app.api.openai.fields import NOT, GenerationBody, Unsupported, only
+from app.api.schemas import MOST_ITEMS
 
 DEFAULT_TOKENS = 16  # OpenAI's own
 EXAMPLE: JsonDict = {"model": "smollm2-135m", "prompt": "The capital of France is", "max_tokens": 8, "logprobs": 2}
@@ -24,6 +25,8 @@ def _several(value: object) -> tuple[object, ...]:
     """One text or one list of tokens is the only prompt; the fields below could not tell which form was meant."""
     if isinstance(value, str):
         return (value,)
+    if isinstance(value, list) and len(value) > MOST_ITEMS and not _are_tokens(value):
+        raise ValueError(f"{len(value)} prompts, at most {MOST_ITEMS} are read")
     if isinstance(value, list) and value:
         if all(isinstance(each, str) for each in value):
             return tuple(value)

@@ -1,6 +1,7 @@
 """`POST /v1/jobs`, without a worker: what is taken, what is refused, and when a job is the same job."""
 
 import asyncio
+import json
 import time
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from app.jobs.job import JobState
 from app.keys import ApiKey, Scope
 from app.settings import Settings
+from tests.fixtures.coloured_zip import coloured_zip
 from tests.fixtures.jobs import add_dataset
 from tests.fixtures.problems import check_problem
 from tests.fixtures.tables import outputs_table
@@ -109,6 +111,13 @@ async def test_data_that_do_not_fit_are_refused(service, request_for, store, led
     assert ledger.counts() == {}
 
 
+async def test_a_parameter_is_finite(service, request_for):
+    wanted = json.dumps(request_for(params={"gate": {"max_nll_increase": 5}})).replace("5}", "1e999}")
+    response = await service().post(URL, content=wanted, headers={"Content-Type": "application/json"})
+    (error,) = check_problem(response, 422)["errors"]
+    assert error["pointer"] == "/params/gate/max_nll_increase"
+
+
 async def test_values_that_are_no_numbers_never_become_data(service):
     table = outputs_table(10, cells={(3, 2): "nan"})
     response = await service().post("/v1/datasets", files={"file": ("outputs.csv", table)})
@@ -148,6 +157,14 @@ async def test_the_same_key_is_the_same_job(service, request_for, ledger):
     assert ledger.counts() == {"queued": 2}
     for wrong in ("", "x" * 201):
         check_problem(await client.post(URL, json=request_for(), headers={"Idempotency-Key": wrong}), 422)
+
+
+async def test_a_training_with_means_of_its_own_is_taken_and_known_again(service, request_for, store):
+    images = add_dataset(Settings(store=store.root), "images.zip", coloured_zip())
+    wanted = request_for("train", model="new", dataset=images, params={"mean": [0.5] * 3, "std": [0.25] * 3})
+    answers = [await service().post(URL, json=wanted, headers={"Idempotency-Key": "monday"}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert answers[0].json() == answers[1].json()
 
 
 async def test_a_key_is_answered_also_when_the_data_are_gone(service, request_for, store, ledger, dataset):

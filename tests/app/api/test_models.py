@@ -54,6 +54,14 @@ def test_versions(client):
     assert (move["version"], move["actor"]) == (1, "howsure")
 
 
+@pytest.mark.anyio
+async def test_versions_of_which_none_was_activated_yet(service, store):
+    (model,) = store.models()
+    store.publish("candidate", store.read(model, 1))
+    found = (await service().get("/v1/models/candidate/versions")).json()
+    assert ([version["active"] for version in found["data"]], found["history"]) == ([False], [])
+
+
 def test_a_version_is_its_manifest(client):
     body = client.get(f"/v1/models/{MODEL}/versions/1").json()
     assert (body["model"], body["version"], body["task"]) == (MODEL, 1, "image-classification")

@@ -74,19 +74,22 @@ def test_a_subject_is_written_before_its_question(post_prompts, prompt_predictor
     assert item_of(response)["confidence"] == pytest.approx(by_hand["confidence"], abs=1e-6)
 
 
-def test_a_question_without_a_task_is_of_the_task_that_its_subject_names(prompt_predictor):
+def test_a_subject_may_name_the_task_and_an_unknown_task_is_refused(
+    prompt_predictor,
+):
     language, spec = prompt_predictor.pipeline.language, PromptSpec(Readout.NEXT_TOKEN, ("geography",))
     by_task = prompt_calibrator(TASK_TEMPERATURE, language_dimensions(language), spec)
     by_task.load_state({"temperatures": torch.tensor([4.0, 1.0])})
     pipeline = LanguagePipeline(language, spec, by_task, {})
     asked = {"question": "What is blue?", "choices": ["the sea", "the sand"], "subject": "geography"}
-    prompts = [asked, {**asked, "task": "geography"}, {**asked, "task": "another"}]
+    prompts = [asked, {**asked, "task": "geography"}, {**asked, "subject": "another"}, {**asked, "task": "Geography"}]
     with served(PromptPredictor("tiny-language", 2, prompt_predictor.manifest, pipeline)) as url:
         found = httpx.post(url + URL, json={"prompts": prompts}, timeout=60).json()["data"]
-    without, named, other = (item["confidence"] for item in found)
+    without, named, other = (item["confidence"] for item in found[:3])
     assert without == pytest.approx(named, abs=1e-6)
-    assert other == pytest.approx(found[0]["raw_confidence"], abs=1e-6)
-    assert other > without + 0.01
+    assert other == pytest.approx(found[2]["raw_confidence"], abs=1e-6)
+    assert other != pytest.approx(without, abs=0.01)
+    assert found[3]["error"]["detail"] == "no task 'Geography'; there are geography: leave it out for any other"
 
 
 def test_a_conversation_goes_through_the_chat_template(post_prompts):

@@ -55,6 +55,19 @@ class TestLimits:
         }
         check_problem(small.post(URL, **options[form]), 413, "payload_too_large")
 
+    def test_an_error_does_not_outgrow_its_request(self, client):
+        for images in ([1] * 10_000, [1] * 500_000):
+            response = client.post(URL, json={"images": images})
+            check_problem(response, 422, "invalid")
+            assert len(response.content) < 1000
+
+    @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/models", "/v1/models/x/activate"])
+    def test_a_route_that_takes_no_data_reads_little(self, locked, path):
+        response = locked.post(
+            path, content=b"[" + b"[]," * 2**19 + b"[]]", headers={"Content-Type": "application/json"}
+        )
+        check_problem(response, 413, "payload_too_large")
+
     def test_an_image_over_the_limit_in_its_place(self, small):
         files = [("files", ("big", b"x" * 100_001)), ("files", ("good", image_file()))]
         data = small.post(URL, files=files).json()["data"]

@@ -24,6 +24,8 @@ def test_without_a_network_it_is_a_small_one_for_small_images():
         ({"network": {"arguments": {"pretrained": True}}}, "pretrained: an untrained network has no weights to load"),
         ({"network": {"arguments": {"num_classes": 3}}}, "the data say which classes there are"),
         ({"network": {"kind": "timm", "name": "hf-hub:somebody/network"}}, "String should match pattern"),
+        ({"network": {"arguments": {"act_layer": "\ud800"}}}, "texts have to be Unicode"),
+        ({"network": {"arguments": {"widths": [float("inf")]}}}, "numbers finite"),
         ({"rate": float("nan")}, "rate"),
         ({"batch": 1}, "batch"),
         ({"std": (1, 1, 0), "mean": (0, 0, 0)}, "std"),

@@ -51,8 +51,7 @@ def test_one_bad_model_does_not_hide_the_others(damaged):
 
 def test_which_model_answers(damaged):
     assert damaged.get(MODEL).model == MODEL
-    with pytest.raises(InvalidError, match="name a model"):
-        damaged.get(None)
+    assert damaged.get(None) is damaged.get(MODEL), "whatever stands beside it"
     with pytest.raises(NotReadyError, match="bad-methods could not be loaded"):
         damaged.get("bad-methods")
     with pytest.raises(NotFoundError, match=f"bad-second, {OTHER}, {MODEL}"):
@@ -92,8 +91,9 @@ def test_images_and_prompts_have_defaults_of_their_own(both, plain_predictor, pl
         catalog.get_for_prompts(MODEL)
     named = both([MODEL, "mine"], ["smollm2-135m", "ours"], default_model="ours")
     assert named.get_for_prompts(None) is plain_prompt_predictor
-    with pytest.raises(InvalidError, match="name a model"):
-        named.get(None)
+    assert named.get(None) is plain_predictor
+    with pytest.raises(InvalidError, match=r"name a model \(there are: mine, other\)"):
+        both(["mine", "other"]).get(None)
 
 
 def test_another_that_ships_does_not_stand_in_for_a_default_that_failed(both, plain_predictor):

@@ -42,7 +42,9 @@ def test_a_perceptron_counts_its_last_layer_and_normalises_after_the_relu(depth)
     [
         ("resnet", {"depth": 9}, "6n . 2 layers.*got depth 9"),
         ("resnet", {"depth": 2}, "got depth 2"),
-        ("perceptron", {"depth": 1}, "at least 2 linear layers, got 1"),
+        ("perceptron", {"depth": 1}, "2 to 1202 linear layers, got depth 1"),
+        ("perceptron", {"depth": 10**9}, "2 to 1202 linear layers"),
+        ("resnet", {"depth": 6 * 10**8 + 2}, "at most 1202"),
         ("resnet9", {"widths": [8, 8]}, "does not take"),
         ("resnet9", {"depth": 9}, "does not take"),
         ("perceptron", {"num_classes": "ten"}, "does not take"),

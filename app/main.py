@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -84,7 +85,7 @@ def create_app(settings: Settings | None = None, on_fatal: Callable[[str], None]
     app.state.datasets = DatasetCatalog.of(settings)
     app.state.desk = desk
     app.state.glance = glance
-    app.state.dataset_users = lambda dataset: asyncio.to_thread(desk.using, dataset)
+    app.state.dataset_users = lambda dataset: desk.aside(partial(desk.using, dataset))
     app.state.draining = False
     for noun in (score, embed, prompts, openai, models, layers, registration, activation, datasets, jobs, health):
         app.include_router(noun.router)

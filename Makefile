@@ -19,8 +19,9 @@ serve: $(READY)
 demo: $(READY)
 	$(BIN)/howsure demo
 
+# Two processes, each with servers of its own; a file's tests stay together.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(READY)
 	$(BIN)/python -m pytest -m ""

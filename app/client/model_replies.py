@@ -31,6 +31,12 @@ class Evaluation:
     before: Measures
     after: Measures
 
+    @property
+    def harmed(self) -> bool:
+        """Whether calibration made ECE worse, by more than its noise floor."""
+        above = [max(0.0, measures.ece - measures.ece_floor) for measures in (self.before, self.after)]
+        return self.after.ece > self.before.ece and above[1] > above[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Calibration:

@@ -60,8 +60,17 @@ def show_models(console: Console, cards: Sequence[ModelCard]) -> None:
         if card.reason:
             console.print(Text(f"{plain(card.id)} is not served: {plain(card.reason)}", style="red"))
         elif card.calibration and card.calibration.warnings:
-            hint = f"warning: calibration did harm on some data; see `howsure models show {plain(card.id)}`"
+            hint = f"warning: {_warned_of(card)}; see `howsure models show {plain(card.id)}`"
             console.print(Text(hint, style="yellow3"))
+
+
+def _warned_of(card: ModelCard) -> str:
+    evaluations = card.calibration.evaluations if card.calibration else ()
+    if any(evaluation.harmed for evaluation in evaluations):
+        return f"{plain(card.id)}: calibration did harm on some data"
+    if card.calibrator is None:
+        return f"{plain(card.id)} was never calibrated{' on choices' if card.token_temperature else ''}"
+    return f"{plain(card.id)} has something unproven or not judged"
 
 
 def show_model(console: Console, card: ModelCard) -> None:
@@ -84,9 +93,9 @@ def show_model(console: Console, card: ModelCard) -> None:
         console.print()
         console.print(_calibration_table(card.calibration.evaluations))
         console.print(Text(HOW_TO_READ_CALIBRATION, style="dim"))
-        for warning in card.calibration.warnings:
-            console.print()
-            console.print(Text(f"warning: {plain(warning)}", style="yellow3"))
+    for warning in card.calibration.warnings if card.calibration else ():
+        console.print()
+        console.print(Text(f"warning: {plain(warning)}", style="yellow3"))
 
 
 def show_versions(console: Console, name: str, versions: Versions) -> None:
@@ -193,9 +202,8 @@ def _calibration_table(evaluations: Sequence[Evaluation]) -> Table:
         column.justify = "right"
     for evaluation in evaluations:
         data = Text.assemble(plain(evaluation.data), "\n", (plain(evaluation.note), "dim"))
-        worse = evaluation.after.ece > evaluation.before.ece
         before = _measures(evaluation.before, "")
-        after = _measures(evaluation.after, "red1" if worse else "green3")
+        after = _measures(evaluation.after, "red1" if evaluation.harmed else "green3")
         both = map(_lines, zip(before, after, strict=True))
         table.add_row(data, Text(plain(evaluation.role)), str(evaluation.rows), "before\nafter", *both)
         table.add_row()

@@ -13,6 +13,7 @@ from app.jobs.publishing import keep, kept, promote_kept
 from app.jobs.stage import StageContext
 from models.backbones.prepared import PreparedNetwork
 from models.calibration.masked_training import MacCalOptions
+from models.core.report import harmed
 from models.pipeline import stored_scores
 from models.training.build import Fitted, Part, Recipe, Serving, fit, make_version, with_head
 from models.training.gate import Gate
@@ -66,7 +67,7 @@ def unjudged(bench: Bench) -> list[str]:
     inherited = list(bench.manifest.report.get("unjudged", []))
     for row in bench.manifest.report["evaluations"]:
         before, after = row["before"]["ece"], row["after"]["ece"]
-        if row["role"] == "shift" and row["precision"] == bench.manifest.precisions[0] and after > before:
+        if row["role"] == "shift" and row["precision"] == bench.manifest.precisions[0] and harmed(row):
             inherited.append(
                 f"Not judged on {row['data']}, where the calibration of version {bench.base} made ECE worse"
                 f" ({before:.3f} before, {after:.3f} after): a job `evaluate` on it tells."

@@ -20,12 +20,22 @@ def calibration_summary(report: Mapping[str, Any], precision: str) -> dict[str, 
         "precision": precision,
         "evaluations": [_short(evaluation) for evaluation in evaluations],
         "warnings": [
-            *(_warning(evaluation) for evaluation in evaluations if _worse(evaluation)),
-            *report.get("unjudged", []),
-            *_never(report),
-            *_unproven(report),
+            *(_warning(evaluation) for evaluation in evaluations if harmed(evaluation)),
+            *version_warnings(report),
         ],
     }
+
+
+def version_warnings(report: Mapping[str, Any]) -> list[str]:
+    """What nobody judged, or what was kept unproven, whatever the precision."""
+    return [*report.get("unjudged", []), *_never(report), *_unproven(report)]
+
+
+def harmed(evaluation: Mapping[str, Any]) -> bool:
+    """Whether calibration made ECE worse, by more than its noise floor."""
+    before, after = (evaluation[when] for when in ("before", "after"))
+    above = [max(0.0, found["ece"] - found["ece_floor"]) for found in (before, after)]
+    return bool(after["ece"] > before["ece"] and above[1] > above[0])
 
 
 def _short(evaluation: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,10 +63,6 @@ def _unproven(report: Mapping[str, Any]) -> list[str]:
     gates = {name: report.get(name, {}).get("gate", {"held": True}) for name in ("loss_rank", "few_shot")}
     refused = {name: gate["reasons"] for name, gate in gates.items() if not gate["held"]}
     return [f"{name} is unproven here: {'; '.join(reasons)}" for name, reasons in refused.items()]
-
-
-def _worse(evaluation: Mapping[str, Any]) -> bool:
-    return bool(evaluation["after"]["ece"] > evaluation["before"]["ece"])
 
 
 def _warning(evaluation: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What people see: at 80 columns, in colour and without, and with names that try to break the table."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -184,6 +185,24 @@ def test_calibration_that_did_harm_is_red(card):
     assert "\x1b[38;5;196m0.323" in terminal.text
 
 
+def test_a_model_that_was_never_calibrated_says_so_in_the_list_and_on_its_card(card):
+    calibration = Calibration("bfloat16", (), ("This version was never calibrated or judged.",))
+    raw = replace(card, calibrator=None, calibration=calibration)
+    listed, shown = Terminal(width=120), Terminal()
+    console.show_models(listed.console, [raw])
+    console.show_model(shown.console, raw)
+    assert "warning: efficientnet-lite0 was never calibrated; see `howsure models show" in listed.text
+    assert "did harm" not in listed.text
+    assert "warning: This version was never calibrated or judged." in shown.text
+
+
+def test_a_warning_of_something_else_is_not_called_harm(card):
+    calibration = replace(card.calibration, evaluations=card.calibration.evaluations[:1], warnings=("loss_rank …",))
+    terminal = Terminal(width=120)
+    console.show_models(terminal.console, [replace(card, calibration=calibration)])
+    assert "has something unproven or not judged" in terminal.text
+
+
 def test_models_with_warnings_and_failures_point_further(card):
     failed = ModelCard(id="broken", status="failed", raw={}, reason="the weights have another hash")
     terminal = Terminal(width=80)
@@ -191,7 +210,7 @@ def test_models_with_warnings_and_failures_point_further(card):
     assert max(map(len, terminal.lines)) <= 80
     assert "efficientnet-lite0  3" in terminal.text
     text = " ".join(terminal.text.split())
-    assert "see `howsure models show efficientnet-lite0`" in text
+    assert "calibration did harm on some data; see `howsure models show efficientnet-lite0`" in text
     assert "broken is not served: the weights have another hash" in text
 
 

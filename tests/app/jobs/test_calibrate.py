@@ -210,7 +210,8 @@ def test_what_the_base_version_warns_of_is_not_forgotten(staged_job, store, tiny
     report = copy.deepcopy(tiny.version.manifest.report)
     shift = next(row for row in report["evaluations"] if row["precision"] == tiny.version.manifest.precisions[0])
     shift |= {"role": "shift", "data": "elsewhere"}
-    shift["before"]["ece"], shift["after"]["ece"] = 0.1, 0.2
+    for when, ece in (("before", 0.1), ("after", 0.2)):
+        shift[when] |= {"ece": ece, "ece_floor": 0.05}
     manifest = replace(tiny.version.manifest, report=report)
     base = store.publish("tiny", replace(tiny.version, manifest=manifest))
     job = staged_job(outputs_table(120), method="temperature", version=base)

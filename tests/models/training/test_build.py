@@ -102,7 +102,8 @@ def test_the_summary_leaves_out_the_fit_rows_and_warns_where_calibration_hurts(t
 
     judged = [evaluation for evaluation in report["evaluations"] if evaluation["role"] == "report"]
     for evaluation, (before, after) in zip(judged, [(0.1, 0.2), (0.2, 0.1)], strict=True):
-        evaluation["before"]["ece"], evaluation["after"]["ece"] = before, after
+        for when, ece in (("before", before), ("after", after)):
+            evaluation[when] |= {"ece": ece, "ece_floor": 0.05}
     assert judged[0]["precision"] == "bfloat16"
     (warning,) = calibration_summary(report, "bfloat16")["warnings"]
     assert "0.100 before, 0.200 after" in warning

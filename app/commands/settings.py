@@ -24,7 +24,9 @@ def read_settings(options: Mapping[str, Any]) -> "Settings":
     try:
         return Settings(**options)
     except ValidationError as error:
-        fail("; ".join(_complaint(found, options) for found in error.errors()), status=2)
+        # A default that could not be made of another setting, which is wrong, is no mistake of its own.
+        mistakes = [found for found in error.errors() if found["type"] != "default_factory_not_called"]
+        fail("; ".join(_complaint(found, options) for found in mistakes), status=2)
 
 
 def _warn_of_unknown(settings: Iterable[str]) -> None:

@@ -255,6 +255,7 @@ def test_serve_refuses_bad_settings_in_one_line(howsure, monkeypatch, arguments,
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith(complaint)
     assert len(result.stderr.splitlines()) == 1
+    assert "default factory" not in result.stderr
 
 
 def test_serve_on_a_taken_port(howsure, server):

@@ -35,9 +35,11 @@ def sizes(rows: int, held_out_share: float, report_share: float) -> tuple[int, i
     """Rows to hold out and to report on. Raises DataError where too few are left to train on."""
     held_out, report = (max(FEWEST_ROWS, round(rows * share)) for share in (held_out_share, report_share))
     if rows - held_out - report < FEWEST_ROWS:
+        fewest = 3 * FEWEST_ROWS
+        remedy = f"at least {fewest} rows are needed" if rows < fewest else "send more rows, or lower the shares"
         raise DataError(
-            f"{rows} rows less {held_out} held out and {report} to report on leave {rows - held_out - report} to train"
-            f" on, at least {FEWEST_ROWS} of each are needed: send more rows, or lower the shares"
+            f"{rows} rows, {held_out} of them to hold out and {report} to report on, leave fewer than {FEWEST_ROWS} to"
+            f" train on: {remedy}"
         )
     return held_out, report
 

@@ -40,7 +40,7 @@ def test_a_version_to_start_from_has_to_be_there(admit):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (coloured_zip(rows=59), "leave 19 to train on"),
+        (coloured_zip(rows=59), "at least 60 rows are needed"),
         (coloured_zip(rows=60, colours={"red": COLOURS["red"]}), "send rows of at least two classes"),
         (coloured_zip(rows=60, colours=dict.fromkeys(map(str, range(60)), (0, 0, 0))), "fewer than 2 rows"),
         (coloured_zip(rows=60, colours=dict.fromkeys(("0", "2"), (0, 0, 0))), "and none is 1: number the classes"),

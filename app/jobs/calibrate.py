@@ -45,6 +45,7 @@ def fit_candidate(context: StageContext) -> dict[str, Any]:
         context.report(done, f"fitting {recipe.calibrator} on {len(fitting.names)} rows, {precision}")
         network = bench.network(precision)
         fitted[precision] = fit(recipe, network, fitting, [judged], _serving(bench, network))
+        tell_guard(context, precision, recipe.calibrator, fitted[precision])
     evaluations = [row for result in fitted.values() for row in result.evaluations]
     gate = Gate(**context.spec.params["gate"]).judge(evaluations)
     extra: dict[str, Any] = {"gate": gate, "base": bench.base, "unjudged": unjudged(bench)}
@@ -115,6 +116,12 @@ def _options(params: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _serving(bench: Bench, network: PreparedNetwork) -> Serving:
     return Serving(bench.calibrator(network), stored_scores(network, bench.version))
+
+
+def tell_guard(context: StageContext, precision: str, calibrator: str, fitted: Fitted) -> None:
+    """A line where the calibrator's own guard keeps it from changing anything."""
+    if not fitted.record.get("guard", {"held": True})["held"]:
+        context.log(f"the guard of {calibrator} did not hold: the network's own logits stay in {precision}")
 
 
 def tell(context: StageContext, evaluations: Sequence[Mapping[str, Any]], gate: Mapping[str, Any]) -> None:

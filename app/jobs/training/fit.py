@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from app.jobs.bench import Bench
-from app.jobs.calibrate import AUTO, compare
+from app.jobs.calibrate import AUTO, compare, tell_guard
 from app.jobs.loss_rank import view_plan
 from app.jobs.parts import part_of
 from app.jobs.publishing import keep, kept, promote_over
@@ -116,6 +116,7 @@ def _fitted(bench: Bench, recipe: Recipe, rival: Rival | None, precision: str, r
     fitting, judged = rows
     bench.context.report(VIEWS, f"fitting {recipe.calibrator} on {len(fitting.names)} rows, {precision}")
     fitted = fit(recipe, bench.network(precision), fitting, [judged])
+    tell_guard(bench.context, precision, recipe.calibrator, fitted)
     if rival is None:
         return fitted
     return replace(fitted, evaluations=with_rival(fitted.evaluations, rival.measures(precision, judged.names)))

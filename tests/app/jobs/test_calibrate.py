@@ -93,6 +93,16 @@ def test_masks_of_mac_cal_are_in_the_report(staged_job, store, network_outputs):
     assert bool(state["own_head"]) is not record["guard"]["held"]
     page = version_report_page("tiny", 2, version.manifest)
     assert "MaC-Cal in float32" in page
+    assert not any("guard" in line for line in job.log)
+
+
+def test_a_guard_that_kept_the_networks_own_logits_is_told(staged_job, network_outputs):
+    labels = network_outputs.outputs.logits.argmax(dim=1)  # which the network never misses
+    table = as_npz(replace(network_outputs, labels=labels))
+    options = {"epochs": 1, "rate": 0.001}
+    job = staged_job(table, name="outputs.npz", method="mac_cal", mac_cal=options, promote=False)
+    job.run("outputs", "fit")
+    assert "the guard of mac_cal did not hold: the network's own logits stay in float32" in job.log
 
 
 def test_images_give_what_their_table_gives(staged_job, store, network_outputs, digit_archive):

@@ -21,6 +21,7 @@ from app.scoring.catalog import Catalog, LoadFailure
 from app.scoring.loading import Served
 from app.scoring.prompt_predictor import PromptPredictor
 from models.core.errors import CheckpointError, ModelSideError, UnknownNameError
+from models.core.manifest import Manifest
 
 router = APIRouter(
     prefix="/v1/models",
@@ -92,7 +93,9 @@ def get_report(catalog: CatalogDep, model: ModelName, version: VersionNumber) ->
 @router.get("/{model}/versions/{version}/report.html", response_class=HTMLResponse)
 def get_report_page(catalog: CatalogDep, model: ModelName, version: VersionNumber) -> HTMLResponse:
     """The report as a page for people, with reliability diagrams and warnings."""
-    return HTMLResponse(version_report_page(model, version, catalog.store.read_manifest(model, version)))
+    predictor = catalog.predictors.get(model)
+    here = predictor.pipeline.network.precision if predictor is not None and predictor.version == version else None
+    return HTMLResponse(version_report_page(model, version, catalog.store.read_manifest(model, version), here))
 
 
 @router.get("/{model}/versions/{version}/reliability.svg", response_class=Response, responses=SVG_RESPONSE)
@@ -130,7 +133,14 @@ def _evaluation(
     for evaluation in manifest.report["evaluations"]:
         if all(value in (None, evaluation[name]) for name, value in wanted.items()):
             return dict(evaluation)
-    raise NotFoundError(f"version {version} of {model} has no evaluation on data={data}, precision={precision}")
+    raise NotFoundError(f"version {version} of {model} {_not_evaluated(manifest, data, precision)}")
+
+
+def _not_evaluated(manifest: Manifest, data: str | None, precision: str | None) -> str:
+    if not manifest.report["evaluations"]:
+        return "was never evaluated: a job `calibrate` does so"
+    asked = {"on": data, "in": precision}
+    return " ".join(("has no evaluation", *(f"{word} {name}" for word, name in asked.items() if name)))
 
 
 def _names(catalog: Catalog) -> list[str]:

@@ -16,7 +16,7 @@ from app.api.report_tokens import tokens_section
 from app.api.report_training import training_section
 from app.api.risk_coverage import risk_coverage_svg
 from models.core.manifest import Manifest
-from models.core.report import calibration_summary
+from models.core.report import calibration_summary, version_warnings
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:1.5rem auto;padding:0 1rem;color:#1f2937;background:#fff}
@@ -47,15 +47,16 @@ LEGEND = (
 )
 
 
-def version_report_page(model: str, version: int, manifest: Manifest) -> str:
-    """The report that was published with a version."""
+def version_report_page(model: str, version: int, manifest: Manifest, served: str | None = None) -> str:
+    """The report that was published with a version, from the precision that it is `served` in here to the others."""
     notes = (
         f"Calibrator: {manifest.calibrator or 'none'}.",
-        f"Fitted on {manifest.machine}, howsure {manifest.code_version}.",
+        f"Made on {manifest.machine}, howsure {manifest.code_version}.",
     )
     return report_page(
         f"{model} version {version}: calibration report",
-        manifest.report["evaluations"],
+        sorted(manifest.report["evaluations"], key=lambda each: each["precision"] != served),
+        warnings=version_warnings(manifest.report),
         notes=notes,
         classes=manifest.classes,
         gate=manifest.report.get("gate"),
@@ -74,6 +75,7 @@ def report_page(
     title: str,
     evaluations: Sequence[Mapping[str, Any]],
     *,
+    warnings: Iterable[str] = (),
     notes: Iterable[str] = (),
     classes: Sequence[str] = (),
     gate: Mapping[str, Any] | None = None,
@@ -91,6 +93,7 @@ def report_page(
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style><h1>{escape(title)}</h1>'
+        + "".join(_warning(warning) for warning in warnings)
         + "".join(_warnings(evaluations, precision) for precision in precisions)
         + f'<p class="note">{escape(" ".join((*notes, *_method(evaluations, bool(tokens or few_shot)))))}</p>'
         + (gate_section(gate) if gate else "")
@@ -109,7 +112,11 @@ def report_page(
 
 def _warnings(evaluations: Sequence[Mapping[str, Any]], precision: str) -> str:
     warnings = calibration_summary({"evaluations": evaluations}, precision)["warnings"]
-    return "".join(f'<p class="warning">In {escape(precision)}: {escape(warning)}</p>' for warning in warnings)
+    return "".join(_warning(f"In {precision}: {warning}") for warning in warnings)
+
+
+def _warning(text: str) -> str:
+    return f'<p class="warning">{escape(text)}</p>'
 
 
 def _method(evaluations: Sequence[Mapping[str, Any]], more: bool) -> Iterator[str]:

@@ -85,7 +85,8 @@ def test_diagrams_of_the_evaluation_that_was_asked_for(client, diagram):
         assert (response.status_code, response.headers["content-type"]) == (200, "image/svg+xml")
         assert params.get("data", "imagenet_nips17dev_shared") in response.text
     check_problem(client.get(route, params={"data": "nothing"}), 404, "not_found")
-    check_problem(client.get(route, params={"precision": "float8"}), 404, "not_found")
+    problem = check_problem(client.get(route, params={"precision": "float8"}), 404, "not_found")
+    assert problem["detail"] == f"version 1 of {MODEL} has no evaluation in float8"
 
 
 def test_the_report_as_a_page(client):

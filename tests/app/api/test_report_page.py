@@ -54,6 +54,12 @@ class TestOfAVersion:
     def test_a_version_that_nobody_judged(self, manifest: Manifest) -> None:
         page = version_report_page("m", 1, replace(manifest, report={"evaluations": []}))
         assert "Nothing was evaluated." in page
+        assert '<p class="warning">This version was never calibrated or judged' in page
+
+    def test_the_precision_that_is_served_here_comes_first(self, manifest: Manifest) -> None:
+        for served in manifest.precisions:
+            page = version_report_page("m", 1, manifest, served)
+            assert re.findall(r"<h2>Served in (\w+)", page)[0] == served
 
     def test_measures_that_an_older_report_lacks_are_left_out(self, manifest: Manifest) -> None:
         old = made_evaluation()

@@ -135,6 +135,7 @@ class ScoredItem(BaseModel):
     class_index: int
     confidence: float = Field(ge=0, le=1, description="Calibrated probability that the label is right")
     raw_confidence: float = Field(ge=0, le=1, description="The network's own probability of that label")
+    calibrated: bool = Field(description="false: the version has no calibrator, `confidence` is the network's own")
     top: list[TopEntry]
     uncertainty: dict[str, UncertaintyValue]
 

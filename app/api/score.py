@@ -17,6 +17,7 @@ from app.keys import Scope
 from app.scoring.intake import ImageInput
 from app.scoring.predictor import Prediction
 from app.scoring.scorer import Scored
+from models.core.manifest import Manifest
 
 router = APIRouter(tags=["score"], dependencies=[Depends(require(Scope.SCORE))])
 
@@ -71,22 +72,23 @@ def _json(images: Sequence[ImageInput], scored: Scored) -> str:
 def _response(images: Sequence[ImageInput], scored: Scored) -> ScoreResponse:
     usage = count_outcomes(images, scored.outcomes)
     predictor = scored.predictor
-    items = [_item(images[row], scored.outcomes[row], predictor.manifest.classes) for row in scored.order]
+    items = [_item(images[row], scored.outcomes[row], predictor.manifest) for row in scored.order]
     return ScoreResponse(object="list", model=predictor.model, version=predictor.version, data=items, usage=usage)
 
 
-def _item(image: ImageInput, outcome: Prediction | HowsureError, classes: Sequence[str]) -> ScoredItem | FailedItem:
+def _item(image: ImageInput, outcome: Prediction | HowsureError, manifest: Manifest) -> ScoredItem | FailedItem:
     if isinstance(outcome, HowsureError):
         return failed_item(image, outcome)
     return ScoredItem(
         id=f"pred_{uuid.uuid4().hex}",
         input=image.name or "",
-        label=classes[outcome.class_index],
+        label=manifest.classes[outcome.class_index],
         class_index=outcome.class_index,
         confidence=digits(outcome.confidence),
         raw_confidence=digits(outcome.raw_confidence),
+        calibrated=manifest.calibrator is not None,
         top=[
-            TopEntry(label=classes[index], class_index=index, probability=digits(probability))
+            TopEntry(label=manifest.classes[index], class_index=index, probability=digits(probability))
             for index, probability in outcome.top
         ],
         uncertainty=uncertainty(outcome),

@@ -65,7 +65,10 @@ class Uncertainty:
 
 @dataclass(frozen=True, slots=True)
 class ScoredImage:
-    """A prediction; `confidence` is the calibrated probability that `label` is right."""
+    """A prediction; `confidence` is the calibrated probability that `label` is right.
+
+    Where `calibrated` is False the version has no calibrator, and `confidence` is the network's own.
+    """
 
     id: str
     input: str
@@ -75,6 +78,7 @@ class ScoredImage:
     raw_confidence: float
     top: tuple[TopClass, ...]
     uncertainty: Mapping[str, Uncertainty]
+    calibrated: bool = True  # which an older server does not say
 
 
 @dataclass(frozen=True, slots=True)

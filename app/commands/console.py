@@ -18,9 +18,13 @@ from app.commands.plain_table import plain, plain_table, text
 COLOURS = ("green3", "chartreuse3", "yellow3", "dark_orange", "red1")
 WIDE = 100
 
-HOW_TO_READ_SCORES = (
-    "Confidence is the calibrated probability that the label is right; a percentile is the share of the model's"
-    " reference images that are less uncertain, so an image with a high one is better shown to a person."
+HOW_TO_READ_CONFIDENCE = {  # by whether it is calibrated
+    True: "Confidence is the calibrated probability that the label is right.",
+    False: "Confidence is the network's own: this model was never calibrated, so it may be far too sure.",
+}
+HOW_TO_READ_PERCENTILES = (
+    "A percentile is the share of the model's reference images that are less uncertain, so an image with a high one is"
+    " better shown to a person."
 )
 HOW_TO_READ_CALIBRATION = (
     "ECE is the mean gap between confidence and accuracy, lower is better; the floor beside it is what a perfectly"
@@ -36,7 +40,9 @@ def show_scores(console: Console, items: Iterable[ScoredImage | FailedImage], ti
         console.print(_score_table(console, scored, title))
         for note in dict.fromkeys(its.note for image in scored for its in image.uncertainty.values() if its.note):
             console.print(Text(plain(note[0].upper() + note[1:]), style="yellow3"))
-        console.print(Text(HOW_TO_READ_SCORES, style="dim"))
+        calibrated = all(image.calibrated for image in scored)
+        how_to_read = f"{HOW_TO_READ_CONFIDENCE[calibrated]} {HOW_TO_READ_PERCENTILES}"
+        console.print(Text(how_to_read, style="dim" if calibrated else "yellow3"))
     for item in items:
         if isinstance(item, FailedImage):
             reason = f"{item.input}: not scored: {item.error.detail} ({item.error.code})"

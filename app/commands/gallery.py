@@ -14,7 +14,7 @@ from PIL import Image
 
 from app.api.report_page import STYLE
 from app.client.replies import ScoredImage, ScoreReply, Uncertainty
-from app.commands.console import percent
+from app.commands.console import HOW_TO_READ_CONFIDENCE, percent
 from models.core.image import ImageError, read_image
 from models.core.input_spec import InputSpec
 
@@ -33,10 +33,7 @@ GALLERY_STYLE = """
 .note,.images span{color:#9ca3af}}
 @media print{.images{grid-template-columns:repeat(5,1fr)}.images li{break-inside:avoid}}
 """
-HOW_TO_READ = (
-    "A percentile is the share of the model's reference images that are less uncertain. Confidence is the calibrated"
-    " probability that the label is right."
-)
+HOW_TO_READ_PERCENTILES = "A percentile is the share of the model's reference images that are less uncertain."
 
 
 def gallery_page(reply: ScoreReply, files: Iterable[Path], score: str, size: int) -> str:
@@ -47,6 +44,8 @@ def gallery_page(reply: ScoreReply, files: Iterable[Path], score: str, size: int
     scored = reply.scored
     paths = {name: file for file in files for name in (str(file), _name_in_form(str(file)))}
     half = (len(scored) + 1) // 2
+    calibrated = all(image.calibrated for image in scored)
+    how_to_read = f"{HOW_TO_READ_PERCENTILES} {HOW_TO_READ_CONFIDENCE[calibrated]}"
     title = f"What {reply.model} is most and least sure of, by {score}"
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
@@ -55,7 +54,7 @@ def gallery_page(reply: ScoreReply, files: Iterable[Path], score: str, size: int
         f'<p class="note">{escape(_provenance(reply, score))}</p>'
         + _section("Most uncertain", scored[:half], paths, score, size)
         + _section("Least uncertain", scored[half:][::-1], paths, score, size)
-        + f'<h2>How to read it</h2><p class="note">{HOW_TO_READ}</p></html>\n'
+        + f'<h2>How to read it</h2><p class="note">{escape(how_to_read)}</p></html>\n'
     )
 
 

@@ -60,10 +60,14 @@ def test_an_own_network_is_registered_calibrated_and_served(own):
 
     image = encode(photograph(), "PNG")
     scored = own.post("/v1/images/score?model=own", files={"files": ("a.png", image)}).json()
-    assert (scored["version"], scored["data"][0]["uncertainty"]) == (1, {})
+    item = scored["data"][0]
+    assert (scored["version"], item["uncertainty"], item["calibrated"]) == (1, {}, False)
+    assert item["confidence"] == item["raw_confidence"]
     card = own.get("/v1/models/own").json()
     assert "never calibrated" in card["calibration"]["warnings"][0]
     assert own.get("/v1/models/own/versions/1/report.html").status_code == 200
+    diagram = check_problem(own.get("/v1/models/own/versions/1/reliability.svg"), 404, "not_found")
+    assert "version 1 of own was never evaluated" in diagram["detail"]
 
     dataset = own.post("/v1/datasets", json={"path": "digits.zip"}).json()["id"]
     asked = {"type": "calibrate", "model": "own", "dataset": dataset, "params": {"method": "temperature"}}
@@ -77,6 +81,7 @@ def test_an_own_network_is_registered_calibrated_and_served(own):
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert {"entropy", "epistemic"} <= scored["data"][0]["uncertainty"].keys()
+    assert scored["data"][0]["calibrated"]
 
     again = own.post("/v1/models", json=wanted | {"path": "folder", "network": None})
     assert (again.status_code, again.json()["version"], again.json()["active"]) == (201, 3, 2)

@@ -79,7 +79,16 @@ def test_a_scored_image_fits_into_80_columns(images):
     assert below.split() == ["raw", "37.1%", "loss_rank", "-0.9", "░░░░░░", "0%", "aleatoric"]
     assert "167 ██████ 100% epistemic" in " ".join(terminal.text.split())
     assert ">99.9%" in terminal.text
-    assert " ".join(console.HOW_TO_READ_SCORES.split()) in " ".join(terminal.text.split())
+    assert console.HOW_TO_READ_CONFIDENCE[True] in " ".join(terminal.text.split())
+
+
+def test_confidence_of_a_model_without_a_calibrator_is_not_called_calibrated(images):
+    raw = [replace(images[0], calibrated=False)]
+    terminal = Terminal(width=80)
+    console.show_scores(terminal.console, raw, "m version 1")
+    text = " ".join(terminal.text.split())
+    assert "network's own: this model was never calibrated" in text
+    assert "calibrated probability" not in text
 
 
 def test_forms_are_named_and_a_missing_percentile_is_a_dash():

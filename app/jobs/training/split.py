@@ -35,11 +35,9 @@ def sizes(rows: int, held_out_share: float, report_share: float) -> tuple[int, i
     """Rows to hold out and to report on. Raises DataError where too few are left to train on."""
     held_out, report = (max(FEWEST_ROWS, round(rows * share)) for share in (held_out_share, report_share))
     if rows - held_out - report < FEWEST_ROWS:
-        fewest = 3 * FEWEST_ROWS
-        remedy = f"at least {fewest} rows are needed" if rows < fewest else "send more rows, or lower the shares"
         raise DataError(
-            f"{rows} rows, {held_out} of them to hold out and {report} to report on, leave fewer than {FEWEST_ROWS} to"
-            f" train on: {remedy}"
+            f"{rows} rows are too few with {held_out} held out and {report} to report on: at least {3 * FEWEST_ROWS}"
+            f" rows are needed, {FEWEST_ROWS} of each sort; send more rows, or lower the shares"
         )
     return held_out, report
 

@@ -31,6 +31,7 @@ from models.core.errors import CheckpointError, DataError, UnknownNameError
 
 log = logging.getLogger("howsure.errors")
 
+MISFIT = "the request does not fit the schema"
 MOST_TOLD = 100  # misfits of a request; a reply must not outgrow it
 BY_STATUS: dict[int, type[HowsureError]] = {
     400: BadRequestError,
@@ -59,12 +60,8 @@ def install_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return problem_response(
-            request,
-            InvalidError(
-                "the request does not fit the schema", errors=pointers(error.errors()[:MOST_TOLD], error.body)
-            ),
-        )
+        found = pointers(error.errors()[:MOST_TOLD], error.body)
+        return problem_response(request, InvalidError(MISFIT, errors=found))
 
     @app.exception_handler(UnknownNameError)
     async def unknown_name(request: Request, error: UnknownNameError) -> JSONResponse:
@@ -120,9 +117,9 @@ def misfit(error: ValidationError) -> InvalidError:
     """Points at what does not fit the schema, unless that is in too many places to be told."""
     count = error.error_count()
     if count > MOST_TOLD:
-        return InvalidError(f"the request does not fit the schema in {count} places")
+        return InvalidError(f"{MISFIT} in {count} places")
     found = pointers(error.errors(include_input=False, include_url=False, include_context=False))
-    return InvalidError("the request does not fit the schema", errors=found)
+    return InvalidError(MISFIT, errors=found)
 
 
 def pointers(errors: Sequence[Any], document: object = None) -> list[dict[str, str]]:

@@ -10,7 +10,7 @@ from app.api.model_schemas import Activated, ActivateRequest, Move
 from app.errors import InvalidError
 from app.keys import ApiKey, Scope
 from app.scoring.catalog import Catalog
-from models.core.errors import CheckpointError, UnknownNameError
+from models.core.errors import CheckpointError
 
 router = APIRouter(prefix="/v1/models", tags=["models"], responses=problems(400, 401, 403, 404, 413, 422, 500))
 
@@ -31,7 +31,8 @@ def activate(
     version that is active already changes nothing and adds nothing to the history, so the call may be sent again.
     """
     _verify(catalog, model, wanted.version)
-    previous = _active_version(catalog, model)
+    before = catalog.store.find_active(model)
+    previous = before.version if before else None
     actor = key.name if key else "anonymous"
     if previous != wanted.version:
         catalog.store.activate(model, wanted.version, actor=actor, reason=wanted.reason)
@@ -54,10 +55,3 @@ def _verify(catalog: Catalog, model: str, version: int) -> None:
     except CheckpointError as error:
         detail = f"version {version} of {model} is damaged and cannot serve: {error}"
         raise InvalidError(detail, errors=[{"pointer": "/version", "detail": str(error)}]) from error
-
-
-def _active_version(catalog: Catalog, model: str) -> int | None:
-    try:
-        return catalog.store.active(model).version
-    except UnknownNameError:  # versions were published, and none of them was activated yet
-        return None

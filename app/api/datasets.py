@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import ValidationError
 
+from app.api.body import parse_json
 from app.api.dataset_schemas import DatasetCard, DatasetList, DatasetReference, DatasetRow
 from app.api.deps import DatasetsDep, SettingsDep, problems, require
 from app.api.hang_up import unless_gone
@@ -16,7 +16,6 @@ from app.api.upload import read_upload
 from app.datasets.catalog import DatasetCatalog
 from app.datasets.record import DatasetRecord
 from app.datasets.watch import Watch
-from app.error_handlers import pointers
 from app.errors import ConflictError, InvalidError, PayloadTooLargeError, UnsupportedMediaTypeError
 from app.keys import Scope
 from app.settings import Settings
@@ -127,11 +126,7 @@ async def _register(request: Request, datasets: DatasetCatalog, settings: Settin
         body += chunk
         if len(body) > MAX_REFERENCE_BYTES:
             raise PayloadTooLargeError("the JSON body only names data on the server: at most 64 KiB")
-    try:
-        wanted = DatasetReference.model_validate_json(bytes(body))
-    except ValidationError as error:
-        found = pointers(error.errors(include_input=False, include_url=False, include_context=False))
-        raise InvalidError("the request does not fit the schema", errors=found) from error
+    wanted = parse_json(bytes(body), DatasetReference)
     name = None if wanted.name is None else _name(wanted.name.strip())
     return await _checked(request, datasets, settings, lambda watch: datasets.register(wanted.path, name, watch))
 

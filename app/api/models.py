@@ -20,7 +20,7 @@ from app.keys import Scope
 from app.scoring.catalog import Catalog, LoadFailure
 from app.scoring.loading import Served
 from app.scoring.prompt_predictor import PromptPredictor
-from models.core.errors import CheckpointError, ModelSideError, UnknownNameError
+from models.core.errors import CheckpointError, ModelSideError
 from models.core.manifest import Manifest
 
 router = APIRouter(
@@ -66,13 +66,10 @@ def list_versions(
 ) -> VersionList:
     """Published versions, newest first, and the history of which one served."""
     numbers = [number for number in reversed(catalog.store.versions(model)) if after is None or number < after]
-    try:
-        active, history = catalog.store.active(model).version, catalog.store.active(model).history
-    except UnknownNameError:  # a job made the first version without promoting it
-        active, history = None, ()
+    active = catalog.store.find_active(model)  # none yet where a job made the first version without promoting it
     return VersionList(
-        data=[_summary(catalog, model, number, active) for number in numbers[:limit]],
-        history=[Move(**asdict(move)) for move in history],
+        data=[_summary(catalog, model, number, active.version if active else None) for number in numbers[:limit]],
+        history=[Move(**asdict(move)) for move in (active.history if active else ())],
         has_more=len(numbers) > limit,
     )
 

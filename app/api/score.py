@@ -60,7 +60,7 @@ async def score_images(
             timings=request.scope["timings"],
         ),
     )
-    # In a thread: 64 images with 1,000 classes each take a second.
+    # In a thread: many images with many classes are long to write.
     return Response(await asyncio.to_thread(_json, found.images, scored), media_type="application/json")
 
 

@@ -1,4 +1,4 @@
-"""Which device and precision to serve on, and one seed for every generator."""
+"""Which device and precision to serve on, and how many cores."""
 
 import platform
 from collections.abc import Iterator

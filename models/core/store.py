@@ -97,9 +97,16 @@ class CheckpointStore:
 
     def active(self, model: str) -> Active:
         """Raises UnknownNameError for a model without active version, CheckpointError for a damaged pointer."""
+        found = self.find_active(model)
+        if found is None:
+            raise UnknownNameError("model", model, self.models())
+        return found
+
+    def find_active(self, model: str) -> Active | None:
+        """None where no version was activated yet. Raises CheckpointError for a damaged pointer."""
         path = self._folder(model) / "active.json"
         if not path.exists():
-            raise UnknownNameError("model", model, self.models())
+            return None
         try:
             found = json.loads(path.read_bytes())
             return Active(int(found["version"]), tuple(Activation(**move) for move in found["history"]))

@@ -3,97 +3,47 @@
 import asyncio
 import hashlib
 import json
-import threading
-import time
 
-import httpx
 import pytest
 
 from app.keys import ApiKey, Scope
-from app.main import create_app
-from app.settings import Settings
 from tests.fixtures import labelled_data as made
-from tests.fixtures.catalogs import csv_of
+from tests.fixtures.dataset_service import FORM, URL, ZIP, left, part, upload
 from tests.fixtures.problems import check_problem
 
 pytestmark = pytest.mark.anyio
-URL = "/v1/datasets"
-ZIP = made.SAMPLES["images"]["indexed.zip"]
 JSON = {"Content-Type": "application/json"}
-FORM = {"Content-Type": "multipart/form-data; boundary=b"}
-
-
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
-@pytest.fixture
-def service(tmp_path):
-    """`service(**settings)`: a client of an app of its own, whose data lies below `tmp_path`."""
-
-    def service(**settings):
-        app = create_app(Settings(store=tmp_path / "store", data_root=tmp_path / "data", **settings))
-
-        async def users(dataset):
-            return app.state.users_of_all
-
-        app.state.users_of_all = []
-        app.state.dataset_users = users
-        client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
-        client.app = app
-        return client
-
-    return service
-
-
-def left(tmp_path):
-    root = tmp_path / "datasets"
-    return [path.name for path in root.iterdir() if not path.name.startswith("ds_") and path.name != ".lock"]
-
-
-def upload(content, filename="set.zip", **data):
-    return {"files": {"file": (filename, content)}, "data": data}
-
-
-def part(name, content, filename=None):
-    extra = f'; filename="{filename}"' if filename is not None else ""
-    return b'--b\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n' % (
-        name.encode(),
-        extra.encode(),
-        content,
-    )
 
 
 @pytest.mark.parametrize("filename", [name for files in made.SAMPLES.values() for name in files])
-async def test_every_format(service, tmp_path, filename):
+async def test_every_format(data_service, tmp_path, filename):
     content = next(files[filename] for files in made.SAMPLES.values() if filename in files)
-    response = await service().post(URL, **upload(content, filename))
+    response = await data_service().post(URL, **upload(content, filename))
     assert response.status_code == 201, response.text
     card = response.json()
     assert (card["object"], card["name"], card["rows"], card["good"], card["bad"]) == ("dataset", filename, 6, 6, [])
     answers = {"prompts.jsonl": {"0": 2, "1": 4}, "lettered.jsonl.gz": {"0": 2, "1": 2, "2": 1, "3": 1}}
     assert card["labels"] == answers.get(filename, {"0": 2, "1": 2, "2": 2})
     assert card["bytes"] == len(content)
-    assert (await service().get(f"{URL}/{card['id']}")).json() == card
+    assert (await data_service().get(f"{URL}/{card['id']}")).json() == card
     assert left(tmp_path) == []
 
 
-async def test_the_same_upload_again_is_200_and_the_same_dataset(service):
-    first, second = [await service().post(URL, **upload(ZIP, name=name)) for name in ("first", "second")]
+async def test_the_same_upload_again_is_200_and_the_same_dataset(data_service):
+    first, second = [await data_service().post(URL, **upload(ZIP, name=name)) for name in ("first", "second")]
     assert (first.status_code, second.status_code) == (201, 200)
     assert first.json() == second.json()
     assert first.json()["name"] == "first"
 
 
-async def test_two_at_once(service, tmp_path):
-    client = service()
+async def test_two_at_once(data_service, tmp_path):
+    client = data_service()
     answers = await asyncio.gather(*(client.post(URL, **upload(ZIP)) for _ in range(4)))
     assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 201]
     assert left(tmp_path) == []
 
 
-async def test_a_form_in_pieces_of_every_size(service):
+async def test_a_form_in_pieces_of_every_size(data_service):
     """The parser sees boundaries torn anywhere; a name may come after the file."""
     content = b'{"label": "a\\rb", "logits": [1, 2], "is": "--b"}\r\n--c\r\n\r\n'  # looks like a boundary now and then
     body = part("file", content, "set.jsonl") + part("name", "späte Blumen".encode()) + b"--b--\r\n"
@@ -103,7 +53,7 @@ async def test_a_form_in_pieces_of_every_size(service):
             for start in range(0, len(body), size):
                 yield body[start : start + size]
 
-        response = await service(max_bad_share=0.5).post(URL, content=pieces(), headers=FORM)
+        response = await data_service(max_bad_share=0.5).post(URL, content=pieces(), headers=FORM)
         assert response.status_code in (200, 201), response.text
         assert response.json()["name"] == "späte Blumen"
         assert response.json()["sha256"] == hashlib.sha256(content).hexdigest()
@@ -131,43 +81,43 @@ async def test_a_form_in_pieces_of_every_size(service):
         (b"--b\r\n\r\nx\r\n--b--\r\n", 422, "unknown form field ''"),
     ],
 )
-async def test_forms_that_do_not_fit(service, tmp_path, body, status, reason):
-    problem = check_problem(await service().post(URL, content=body, headers=FORM), status)
+async def test_forms_that_do_not_fit(data_service, tmp_path, body, status, reason):
+    problem = check_problem(await data_service().post(URL, content=body, headers=FORM), status)
     assert reason in problem["detail"]
     assert left(tmp_path) == []
 
 
 @pytest.mark.parametrize("content_type", ["", "text/csv", "application/zip", "multipart/mixed; boundary=b"])
-async def test_other_content_types(service, content_type):
-    response = await service().post(URL, content=b"x", headers={"Content-Type": content_type})
+async def test_other_content_types(data_service, content_type):
+    response = await data_service().post(URL, content=b"x", headers={"Content-Type": content_type})
     check_problem(response, 415, "unsupported_media_type")
 
 
-async def test_no_boundary(service):
-    response = await service().post(URL, content=b"x", headers={"Content-Type": "multipart/form-data"})
+async def test_no_boundary(data_service):
+    response = await data_service().post(URL, content=b"x", headers={"Content-Type": "multipart/form-data"})
     assert "boundary" in check_problem(response, 400)["detail"]
 
 
-async def test_bad_rows_up_to_the_share_are_listed(service, tmp_path):
+async def test_bad_rows_up_to_the_share_are_listed(data_service, tmp_path):
     images = made.IMAGES | {"torn.png": (1, b"torn")}
     content = made.zipped(made.indexed(images))
-    problem = check_problem(await service().post(URL, **upload(content)), 422, "invalid")
+    problem = check_problem(await data_service().post(URL, **upload(content)), 422, "invalid")
     assert problem["detail"].startswith("1 of 7 rows are bad, more than 5%")
     assert problem["errors"] == [{"row": "torn.png", "detail": problem["errors"][0]["detail"]}]
     assert "not an image" in problem["errors"][0]["detail"]
     assert left(tmp_path) == []
-    response = await service(max_bad_share=0.2).post(URL, **upload(content))
+    response = await data_service(max_bad_share=0.2).post(URL, **upload(content))
     assert response.status_code == 201
     assert (response.json()["bad_count"], response.json()["bad"][0]["row"]) == (1, "torn.png")
 
 
-async def test_unusable_data_lists_its_rows(service):
-    problem = check_problem(await service().post(URL, **upload(b'{"label": 0}\n', "o.jsonl")), 422, "invalid")
+async def test_unusable_data_lists_its_rows(data_service):
+    problem = check_problem(await data_service().post(URL, **upload(b'{"label": 0}\n', "o.jsonl")), 422, "invalid")
     assert problem["errors"] == [{"row": "row 1", "detail": "`logits` must be a list of numbers"}]
 
 
-async def test_limits(service, tmp_path):
-    client = service(max_dataset_bytes=2000)
+async def test_limits(data_service, tmp_path):
+    client = data_service(max_dataset_bytes=2000)
     check_problem(await client.post(URL, **upload(ZIP + bytes(2000))), 413, "payload_too_large")
 
     async def endless():
@@ -177,70 +127,20 @@ async def test_limits(service, tmp_path):
 
     check_problem(await client.post(URL, content=endless(), headers=FORM), 413, "payload_too_large")
     assert left(tmp_path) == []
-    problem = check_problem(await service(max_dataset_rows=5).post(URL, **upload(ZIP)), 422)
+    problem = check_problem(await data_service(max_dataset_rows=5).post(URL, **upload(ZIP)), 422)
     assert "more than 5 rows" in problem["detail"]
-    check_problem(await service(dataset_check_seconds=1e-9).post(URL, **upload(ZIP)), 504, "timed_out")
+    check_problem(await data_service(dataset_check_seconds=1e-9).post(URL, **upload(ZIP)), 504, "timed_out")
     assert left(tmp_path) == []
 
 
-async def test_the_time_of_a_check_begins_with_the_check(service):
-    client = service(dataset_check_seconds=0.5)
-    client.app.state.datasets.checks.submit(time.sleep, 1)
-    assert (await client.post(URL, **upload(ZIP))).status_code == 201
-
-
-@pytest.fixture
-def leaving():
-    """`leaving(app, body)`: (status, seconds until then) of an upload whose client leaves half a second after it."""
-
-    async def leaving(app, body):
-        messages, sent = asyncio.Queue(), []
-        messages.put_nowait({"type": "http.request", "body": body})
-        scope = {"type": "http", "method": "POST", "path": URL, "raw_path": URL.encode(), "query_string": b""}
-        scope |= {"headers": [(b"content-type", FORM["Content-Type"].encode())], "http_version": "1.1"}
-
-        async def send(message):
-            sent.append(message)
-
-        answering = asyncio.create_task(app(scope, messages.get, send))
-        await asyncio.sleep(0.5)
-        assert not sent
-        messages.put_nowait({"type": "http.disconnect"})
-        left_at = time.monotonic()
-        await answering
-        return sent[0]["status"], time.monotonic() - left_at
-
-    return leaving
-
-
-async def test_a_check_ends_when_its_caller_leaves(service, tmp_path, leaving):
-    app = service().app
-    body = part("file", csv_of(1, rows=100_000), "o.csv") + b"--b--\r\n"
-    status, seconds = await leaving(app, body)
-    assert (status, seconds < 1) == (499, True)
-    app.state.datasets.checks.submit(int).result(1)
-    assert list((tmp_path / "datasets").iterdir()) == [tmp_path / "datasets/.lock"]
-
-
-async def test_a_check_never_begins_when_its_caller_leaves_before(service, tmp_path, leaving):
-    app = service().app
-    free = threading.Event()
-    app.state.datasets.checks.submit(free.wait, 10)
-    status, seconds = await leaving(app, part("file", ZIP, "set.zip") + b"--b--\r\n")
-    assert (status, seconds < 1) == (499, True)
-    free.set()
-    app.state.datasets.checks.submit(int).result(1)
-    assert list((tmp_path / "datasets").iterdir()) == [tmp_path / "datasets/.lock"]
-
-
-async def test_the_form_may_be_larger_than_other_bodies_and_json_not(service):
-    client = service(max_body_bytes=1024)
+async def test_the_form_may_be_larger_than_other_bodies_and_json_not(data_service):
+    client = data_service(max_body_bytes=1024)
     assert (await client.post(URL, **upload(ZIP))).status_code == 201
     check_problem(await client.post(URL, content=bytes(70_000), headers=JSON), 413)
 
 
-async def test_pages(service):
-    client = service()
+async def test_pages(data_service):
+    client = data_service()
     bodies = [b"label,logit_0,logit_1\n0,%d,2\n" % number for number in range(5)]
     ids = [(await client.post(URL, **upload(body, "o.csv"))).json()["id"] for body in bodies][::-1]
     first = (await client.get(URL, params={"limit": 2})).json()
@@ -253,8 +153,8 @@ async def test_pages(service):
     check_problem(await client.get(URL, params={"limit": 0}), 422)
 
 
-async def test_delete_unless_a_job_uses_it(service):
-    client = service()
+async def test_delete_unless_a_job_uses_it(data_service):
+    client = data_service()
     url = f"{URL}/{(await client.post(URL, **upload(ZIP))).json()['id']}"
     client.app.state.users_of_all = ["job_1"]
     assert "job_1" in check_problem(await client.delete(url), 409, "conflict")["detail"]
@@ -273,8 +173,8 @@ async def test_delete_unless_a_job_uses_it(service):
     }
 
 
-async def test_a_damaged_record_says_to_delete_it_and_can_be_deleted(service, tmp_path):
-    client = service()
+async def test_a_damaged_record_says_to_delete_it_and_can_be_deleted(data_service, tmp_path):
+    client = data_service()
     dataset = (await client.post(URL, **upload(ZIP))).json()["id"]
     (tmp_path / "datasets" / dataset / "dataset.json").write_text("{")
     assert "delete it" in check_problem(await client.get(f"{URL}/{dataset}"), 500, "internal")["detail"]
@@ -289,11 +189,11 @@ def photos(tmp_path):
         (tmp_path / "data/photos" / name).write_bytes(content)
 
 
-async def test_data_below_the_root_by_path(service, photos):
-    response = await service().post(URL, json={"path": "photos", "name": "my photos"})
+async def test_data_below_the_root_by_path(data_service, photos):
+    response = await data_service().post(URL, json={"path": "photos", "name": "my photos"})
     assert response.status_code == 201
     assert (response.json()["path"], response.json()["name"]) == ("photos", "my photos")
-    assert (await service().post(URL, json={"path": "photos"})).status_code == 200
+    assert (await data_service().post(URL, json={"path": "photos"})).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -311,8 +211,8 @@ async def test_data_below_the_root_by_path(service, photos):
         ({"path": "photos/cat"}, 422),
     ],
 )
-async def test_paths_that_do_not_fit(service, photos, body, status):
-    response = await service().post(URL, content=json.dumps(body), headers=JSON)
+async def test_paths_that_do_not_fit(data_service, photos, body, status):
+    response = await data_service().post(URL, content=json.dumps(body), headers=JSON)
     check_problem(response, status)
 
 
@@ -320,9 +220,9 @@ async def test_paths_that_do_not_fit(service, photos, body, status):
     ("scope", "reads", "writes"),
     [(Scope.READ, True, False), (Scope.JOBS, False, True), (Scope.SCORE, False, False), (Scope.ADMIN, True, True)],
 )
-async def test_scopes(service, scope, reads, writes):
+async def test_scopes(data_service, scope, reads, writes):
     key, secret = ApiKey.create("team", [scope])
-    client = service(api_keys=(key,))
+    client = data_service(api_keys=(key,))
     check_problem(await client.post(URL, **upload(ZIP)), 401, "unauthorized")
     check_problem(await client.get(URL), 401, "unauthorized")
     client.headers["X-API-Key"] = secret
